@@ -1,0 +1,65 @@
+// Package tenancy is the one place where identity, permission and keys are decided.
+//
+// It owns tenants, accounts, access keys, the key hierarchy and (in time) policy and quota. It knows
+// nothing of trees, HTTP or FUSE. Both doors obey it, and namespace asks it inside the transaction
+// that makes a change: a door never decides on its own.
+//
+// # Keys
+//
+//	master key (file, 0600)
+//	  ├─ metadata key        HKDF "k3fs/metadata"  seals every metastore value and Badger's own files
+//	  └─ tenant key, epoch e random, wrapped by the master key, one per tenant and epoch
+//	       └─ data key       HKDF "k3fs/data"      from which chunkstore derives a key per frame
+//
+// S3 secrets are sealed at rest under the master key and never logged.
+package tenancy
+
+import "errors"
+
+var (
+	// ErrNoSuchKey: the access key is unknown or disabled; a door answers it like a wrong signature.
+	ErrNoSuchKey = errors.New("tenancy: no such access key")
+	// ErrSuspended: the account's tenant is suspended.
+	ErrSuspended = errors.New("tenancy: tenant is suspended")
+	// ErrDenied: the principal lacks the permission.
+	ErrDenied = errors.New("tenancy: permission denied")
+	// ErrCorrupt: a stored record or key failed its authentication.
+	ErrCorrupt = errors.New("tenancy: stored record is corrupt")
+)
+
+// TenantID numbers a tenant; it is also the chunkstore.Domain of its data. 0 is no tenant.
+type TenantID uint64
+
+// Principal is who acts: an authenticated account, or nobody. The zero Principal may do nothing.
+type Principal struct {
+	Tenant    TenantID
+	Account   string // the account's id, for records and audit
+	AccessKey string // what it authenticated with; empty for a mount
+	Root      bool   // the tenant's root account
+}
+
+// Action is a permission, named as IAM names it ("s3:PutObject").
+type Action string
+
+// The actions that namespace asks about. POSIX operations map to the S3 action that has their effect.
+const (
+	ListAllBuckets     Action = "s3:ListAllMyBuckets"
+	CreateBucket       Action = "s3:CreateBucket"
+	DeleteBucket       Action = "s3:DeleteBucket"
+	ListBucket         Action = "s3:ListBucket"
+	GetBucketLocation  Action = "s3:GetBucketLocation"
+	ListBucketUploads  Action = "s3:ListBucketMultipartUploads"
+	GetObject          Action = "s3:GetObject"
+	PutObject          Action = "s3:PutObject"
+	DeleteObject       Action = "s3:DeleteObject"
+	AbortUpload        Action = "s3:AbortMultipartUpload"
+	ListUploadParts    Action = "s3:ListMultipartUploadParts"
+	MountAdministrator Action = "k3fs:Mount"
+)
+
+// Resource is what an action is asked about: a bucket (with its owner) and a key inside it.
+type Resource struct {
+	Owner  TenantID // the bucket's tenant; 0 when there is no bucket (ListAllBuckets, CreateBucket)
+	Bucket string
+	Key    string
+}
