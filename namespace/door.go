@@ -1,0 +1,96 @@
+package namespace
+
+import (
+	"context"
+	"io"
+)
+
+// Posix is what a mount needs of a View. It is an interface so that a remote view can serve a mount on
+// a compute node. Names are POSIX names (aliases included). Methods return *Error.
+type Posix interface {
+	Lookup(ctx context.Context, parent Ino, name string) (Attr, error)
+	GetAttr(ctx context.Context, ino Ino) (Attr, error)
+	SetAttr(ctx context.Context, ino Ino, s SetAttr) (Attr, error)
+	Mkdir(ctx context.Context, parent Ino, name string, n NewNode) (Attr, error)
+	Mknod(ctx context.Context, parent Ino, name string, n NewNode) (Attr, error)
+	Symlink(ctx context.Context, parent Ino, name, target string, n NewNode) (Attr, error)
+	Readlink(ctx context.Context, ino Ino) (string, error)
+	Link(ctx context.Context, ino, parent Ino, name string) (Attr, error)
+	Unlink(ctx context.Context, parent Ino, name string) error
+	Rmdir(ctx context.Context, parent Ino, name string) error
+	Rename(ctx context.Context, parent Ino, name string, newParent Ino, newName string, f RenameFlags) error
+	Create(ctx context.Context, parent Ino, name string, n NewNode, f OpenFlags) (Attr, FileHandle, error)
+	Open(ctx context.Context, ino Ino, f OpenFlags) (FileHandle, error)
+	// ReadDir returns up to limit entries after the cookie ("" starts), without "." and "..".
+	ReadDir(ctx context.Context, dir Ino, cookie string, limit int, plus bool) ([]DirEntry, error)
+	GetXattr(ctx context.Context, ino Ino, name string) ([]byte, error)
+	SetXattr(ctx context.Context, ino Ino, name string, value []byte, f XattrFlags) error
+	ListXattr(ctx context.Context, ino Ino) ([]string, error)
+	RemoveXattr(ctx context.Context, ino Ino, name string) error
+	StatFS(ctx context.Context, ino Ino) (StatFS, error)
+	// SyncDir makes the names of a directory durable; Sync everything (fsync on a directory, syncfs).
+	SyncDir(ctx context.Context, dir Ino) error
+	Sync(ctx context.Context) error
+}
+
+// FileHandle is an open file. Its methods are safe for concurrent use. Handles of one inode share one
+// draft, seen by all of them at once.
+type FileHandle interface {
+	Ino() Ino
+	// ReadAt reads up to len(p) bytes; n < len(p) only at the end of the file, without an error.
+	ReadAt(ctx context.Context, p []byte, off int64) (n int, err error)
+	// WriteAt writes all of p or returns an error. p is not kept.
+	WriteAt(ctx context.Context, p []byte, off int64) (n int, err error)
+	// Append writes p at the end, atomically among all handles, and returns the place.
+	Append(ctx context.Context, p []byte) (off int64, err error)
+	// Fsync makes content, size and name durable, without publishing (fsync(2)).
+	Fsync(ctx context.Context) error
+	// Flush publishes the draft when no other handle still writes (close(2)); its error is the last
+	// that an application sees.
+	Flush(ctx context.Context) error
+	// Close releases the handle, and publishes if Flush was not called or could not. Never fails twice.
+	Close(ctx context.Context) error
+	// Seek implements SEEK_DATA and SEEK_HOLE (lseek(2)): hole true looks for a hole.
+	Seek(ctx context.Context, off int64, hole bool) (int64, error)
+}
+
+// Objects is what an S3 endpoint needs of a View. Keys are S3 keys, unescaped. Methods return *Error.
+type Objects interface {
+	ListBuckets(ctx context.Context) ([]BucketInfo, error)
+	CreateBucket(ctx context.Context, name, region string) error
+	DeleteBucket(ctx context.Context, name string) error
+	HeadBucket(ctx context.Context, name string) (BucketInfo, error)
+
+	PutObject(ctx context.Context, bucket, key string, body Body, o PutOptions) (ObjectInfo, error)
+	// GetObject opens the published object; the reader keeps seeing it whole whatever happens to the name.
+	GetObject(ctx context.Context, bucket, key string, c Conditions) (ObjectReader, error)
+	HeadObject(ctx context.Context, bucket, key string, c Conditions) (ObjectInfo, error)
+	// DeleteObject removes the key; removing an absent one is no error (found false).
+	DeleteObject(ctx context.Context, bucket, key string, c Conditions) (found bool, err error)
+	// DeleteObjects removes up to 1,000 keys; errs[i] belongs to keys[i].
+	DeleteObjects(ctx context.Context, bucket string, keys []string) (errs []error, err error)
+	CopyObject(ctx context.Context, srcBucket, srcKey, bucket, key string, o CopyOptions) (ObjectInfo, error)
+	ListObjects(ctx context.Context, bucket string, o ListOptions) (ListPage, error)
+
+	CreateUpload(ctx context.Context, bucket, key string, u Upload) (Upload, error)
+	// LookupUpload returns the upload's properties.
+	LookupUpload(ctx context.Context, bucket, key, id string) (Upload, error)
+	PutPart(ctx context.Context, bucket, key, id string, number int, body Body) (Part, error)
+	// CopyPart makes a part of length bytes from off of another object; length -1 means to its end.
+	CopyPart(ctx context.Context, srcBucket, srcKey string, c Conditions, off, length int64, bucket, key, id string, number int) (Part, error)
+	CompleteUpload(ctx context.Context, bucket, key, id string, parts []CompletePart, sums Checksums, c Conditions) (ObjectInfo, error)
+	AbortUpload(ctx context.Context, bucket, key, id string) error
+	ListParts(ctx context.Context, bucket, key, id string, after, limit int) (parts []Part, truncated bool, err error)
+	// ListUploads pages through uploads by key, then upload id, strictly after (afterKey, afterID);
+	// an empty afterID means after all uploads of afterKey.
+	ListUploads(ctx context.Context, bucket, prefix, delimiter, afterKey, afterID string, limit int) (UploadsPage, error)
+}
+
+// ObjectReader reads one published content.
+type ObjectReader interface {
+	Info() ObjectInfo
+	ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) // as FileHandle.ReadAt
+	// WriteRange writes length bytes from off to w, reading ahead.
+	WriteRange(ctx context.Context, w io.Writer, off, length int64) (int64, error)
+	Close() error
+}

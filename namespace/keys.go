@@ -1,0 +1,103 @@
+package namespace
+
+import (
+	"encoding/binary"
+
+	"k3fs/metastore"
+)
+
+// The whole key layout. Every key of this package begins with 'n' and a letter; numbers are big endian
+// and of fixed width, so that keys sort as numbers do. Names are the last field but where marked: S3
+// keys and POSIX names hold no NUL, which therefore ends a name inside a key.
+//
+//	key                                          value            what
+//	nS                                           superRec         format, high-water mark of numbers
+//	nD parent(8) name                            dentryRec        a leaf's entry
+//	nD parent(8) name '/'                        dentryRec        a directory's entry
+//	nI ino(8)                                    inodeRec         an inode (a version)
+//	nL ino(8) parent(8) name                     empty            one more link of an inode with several
+//	nA parent(8) alias                           stored name      reverse of aliases made by hashing (long names)
+//	nX ino(8) name                               value            an extended attribute
+//	nC content(8) page(4)                        pageRec/bytes    slices of 64 MiB of a content; page 0 of an inline one: its bytes, sealed
+//	nE segment(8) offset(8)                      extentRec        an extent's references
+//	nO content(8)                                orphanRec        a content to drop once unread, or one being built
+//	nZ ino(8)                                    empty            an inode without a name that was still open
+//	nR segment(8)                                empty            a segment of an earlier run whose unreferenced room was given back
+//	nT seq(8)                                    treeRec          a detached tree to delete
+//	nB ino(8)                                    bucketRec        a bucket's settings
+//	nU bucket(8) key NUL upload(16)              uploadRec        a multipart upload in progress
+//	nP upload(16) number(2)                      partRec          a part of it
+//	nF upload(16)                                doneRec          a finished upload, for a client's retry
+//	nV parent(8) name NUL ^seq(8)                ino(8)           a name's older versions, newest first (versioning)
+const (
+	kSuper   = "nS"
+	kDentry  = "nD"
+	kInode   = "nI"
+	kLink    = "nL"
+	kAlias   = "nA"
+	kXattr   = "nX"
+	kContent = "nC"
+	kExtent  = "nE"
+	kOrphan  = "nO"
+	kZombie  = "nZ"
+	kSwept   = "nR"
+	kTree    = "nT"
+	kBucket  = "nB"
+	kUpload  = "nU"
+	kPart    = "nP"
+	kDone    = "nF"
+	kVersion = "nV"
+)
+
+func key(kind string, nums ...uint64) []byte {
+	b := make([]byte, 0, len(kind)+8*len(nums)+32)
+	b = append(b, kind...)
+	for _, n := range nums {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return b
+}
+
+func dentryKey(parent Ino, stored string) []byte {
+	return append(key(kDentry, uint64(parent)), stored...)
+}
+func inodeKey(ino Ino) []byte { return key(kInode, uint64(ino)) }
+func linkKey(ino, parent Ino, stored string) []byte {
+	return append(key(kLink, uint64(ino), uint64(parent)), stored...)
+}
+func aliasKey(parent Ino, alias string) []byte { return append(key(kAlias, uint64(parent)), alias...) }
+func xattrKey(ino Ino, name string) []byte     { return append(key(kXattr, uint64(ino)), name...) }
+func contentKey(id contentID, page uint32) []byte {
+	return binary.BigEndian.AppendUint32(key(kContent, uint64(id)), page)
+}
+func extentKey(segment, offset uint64) []byte { return key(kExtent, segment, offset) }
+func orphanKey(id contentID) []byte           { return key(kOrphan, uint64(id)) }
+func zombieKey(ino Ino) []byte                { return key(kZombie, uint64(ino)) }
+func sweptKey(segment uint64) []byte          { return key(kSwept, segment) }
+func treeKey(seq uint64) []byte               { return key(kTree, seq) }
+func bucketKey(ino Ino) []byte                { return key(kBucket, uint64(ino)) }
+func uploadKey(bucket Ino, objectKey string, id uploadID) []byte {
+	b := append(key(kUpload, uint64(bucket)), objectKey...)
+	return append(append(b, 0), id[:]...)
+}
+func partKey(id uploadID, number int) []byte {
+	return binary.BigEndian.AppendUint16(append([]byte(kPart), id[:]...), uint16(number))
+}
+func doneKey(id uploadID) []byte { return append([]byte(kDone), id[:]...) }
+
+// prefixRange covers every key that begins with prefix.
+func prefixRange(prefix []byte, page int) metastore.Range {
+	return metastore.Range{From: prefix, To: prefixEnd(prefix), Page: page}
+}
+
+// prefixEnd is the first key after all those that begin with prefix; nil if there is none.
+func prefixEnd(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i] != 0xff {
+			end[i]++
+			return end[:i+1]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package namespace
+
+import (
+	"k3fs/chunkstore"
+	"k3fs/tenancy"
+)
+
+//go:generate go run github.com/tinylib/msgp -file records.go -o records_gen.go -tests=false -unexported -io=false
+
+type (
+	contentID uint64
+	uploadID  [16]byte
+)
+
+// superRec is the store's own state.
+//
+//msgp:tuple dentryRec slice extentRec
+type superRec struct {
+	Format uint32 `msg:"f"`
+	Next   uint64 `msg:"n"` // numbers (inodes, contents, trees) below this may be in use
+}
+
+// dentryRec is an entry of a directory; its name is in the key.
+type dentryRec struct {
+	Ino  uint64
+	Type uint8
+}
+
+// inodeRec is an inode: POSIX's attributes, and the published content that S3 reads. A regular file
+// whose Published is nil has never been published: S3 does not see it.
+type inodeRec struct {
+	Type   uint8  `msg:"t"`
+	Mode   uint32 `msg:"m,omitempty"`
+	UID    uint32 `msg:"u,omitempty"`
+	GID    uint32 `msg:"g,omitempty"`
+	Nlink  uint32 `msg:"l,omitempty"` // of a directory: 2 + its subdirectories
+	Rdev   uint32 `msg:"r,omitempty"`
+	Size   int64  `msg:"s,omitempty"` // as POSIX sees it: the persisted draft's, else the published one's
+	Atime  int64  `msg:"a,omitempty"` // unix nanoseconds
+	Mtime  int64  `msg:"mt,omitempty"`
+	Ctime  int64  `msg:"ct,omitempty"`
+	Btime  int64  `msg:"bt,omitempty"`
+	Bucket uint64 `msg:"b,omitempty"`  // inode of the bucket's directory; itself for a bucket, 0 for the root
+	Owner  uint64 `msg:"o,omitempty"`  // tenant
+	Parent uint64 `msg:"p,omitempty"`  // one place where it has a name; further ones are nL records
+	Name   string `msg:"n,omitempty"`  // stored name there (a directory's ends in '/')
+	Target string `msg:"tg,omitempty"` // of a symlink
+	Expl   bool   `msg:"e,omitempty"`  // of a directory: made by mkdir or PUT "a/"; stays when empty
+	Xattrs bool   `msg:"x,omitempty"`  // it may have nX records
+
+	Published *contentRec `msg:"pc,omitempty"` // what S3 reads
+	Draft     *contentRec `msg:"dc,omitempty"` // an fsynced draft, published by recovery after a crash
+	Object    *objectRec  `msg:"ob,omitempty"` // what S3 knows beside the bytes
+	Lock      *lockRec    `msg:"lk,omitempty"` // retention's place; its rules come with Object Lock
+}
+
+// contentRec describes a content. Exactly one form holds its bytes: none (Size 0 or all hole), inline
+// (page 0 is the sealed bytes), Slices here, or pages of slices.
+type contentRec struct {
+	ID     uint64  `msg:"i"`
+	Size   int64   `msg:"s,omitempty"`
+	Inline bool    `msg:"n,omitempty"`
+	Slices []slice `msg:"l,omitempty"`
+	Pages  uint32  `msg:"p,omitempty"` // number of page slots (file size / pageSpan, rounded up)
+	ETag   string  `msg:"e,omitempty"`
+	Time   int64   `msg:"t,omitempty"` // Last-Modified, unix nanoseconds
+	Parts  uint32  `msg:"c,omitempty"` // parts of the multipart upload that made it
+	Sum    *sumRec `msg:"k,omitempty"`
+}
+
+// slice maps Len bytes of a file at Off to an extent's bytes at Skip. Gaps between slices are holes.
+type slice struct {
+	Off, Len        int64
+	Segment, Offset uint64
+	Extent          uint32 // the extent's length
+	Skip            uint32
+}
+
+func (s slice) extent() chunkstore.Extent {
+	return chunkstore.Extent{Segment: s.Segment, Offset: s.Offset, Length: s.Extent}
+}
+
+// pageRec is the slices of one page of a content.
+type pageRec struct {
+	Slices []slice `msg:"l"`
+}
+
+type sumRec struct {
+	Algorithm string `msg:"a"`
+	Value     string `msg:"v"`
+	Type      string `msg:"t,omitempty"`
+}
+
+// objectRec is an object's metadata.
+type objectRec struct {
+	Headers map[string]string `msg:"h,omitempty"`
+	Meta    map[string]string `msg:"m,omitempty"`
+}
+
+// lockRec has its place in the record now; lock.go comes with Object Lock.
+type lockRec struct {
+	LegalHold bool  `msg:"l,omitempty"`
+	Mode      uint8 `msg:"m,omitempty"`
+	Until     int64 `msg:"u,omitempty"`
+}
+
+// extentRec counts the contents that refer to an extent.
+type extentRec struct {
+	Refs   uint32
+	Length uint32
+	Domain uint64
+}
+
+// orphanRec is a content that no inode refers to: dropped, or still being built (Building) by a run of
+// the daemon that, if it is an earlier one, will never finish it.
+type orphanRec struct {
+	Content  contentRec `msg:"c"`
+	Domain   uint64     `msg:"d"`
+	Building bool       `msg:"b,omitempty"`
+}
+
+// treeRec is a detached directory whose tree is being deleted in slices.
+type treeRec struct {
+	Ino uint64 `msg:"i"`
+}
+
+type bucketRec struct {
+	Name    string `msg:"n"`
+	Region  string `msg:"r,omitempty"`
+	Created int64  `msg:"c"`
+	Owner   uint64 `msg:"o"`
+}
+
+type uploadRec struct {
+	Key       string            `msg:"k"`
+	Initiated int64             `msg:"i"`
+	Headers   map[string]string `msg:"h,omitempty"`
+	Meta      map[string]string `msg:"m,omitempty"`
+	Checksum  string            `msg:"c,omitempty"`
+	SumType   string            `msg:"t,omitempty"`
+}
+
+type partRec struct {
+	Content contentRec `msg:"c"`
+	MD5     []byte     `msg:"m"`
+}
+
+// doneRec remembers a completed upload, so that a client's retry of Complete gets the same answer.
+type doneRec struct {
+	Bucket uint64 `msg:"b"`
+	Key    string `msg:"k"`
+	Ino    uint64 `msg:"i"`
+	ETag   string `msg:"e"`
+	Time   int64  `msg:"t"`
+}
+
+func domain(t tenancy.TenantID) chunkstore.Domain { return chunkstore.Domain(t) }

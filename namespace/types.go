@@ -1,0 +1,237 @@
+package namespace
+
+import (
+	"time"
+
+	"k3fs/tenancy"
+)
+
+// Ino numbers an inode. Numbers are never reused. 0 is none, RootIno the root that holds the buckets.
+type Ino uint64
+
+// RootIno is the directory of buckets.
+const RootIno Ino = 1
+
+// Type is the kind of an inode.
+type Type uint8
+
+// The types of inodes. The values are stored.
+const (
+	File Type = iota + 1
+	Dir
+	Symlink
+	FIFO
+	Socket
+	CharDev
+	BlockDev
+	DeleteMarker // a version that says "deleted" (its rules come with versioning)
+)
+
+// Attr is what stat(2) shows of an inode: POSIX's state, the draft included.
+type Attr struct {
+	Ino                        Ino
+	Type                       Type
+	Mode                       uint32 // permission, set-id and sticky bits: 07777
+	UID, GID                   uint32
+	Nlink                      uint32
+	Rdev                       uint32
+	Size                       int64 // bytes
+	Blocks                     int64 // of 512 bytes
+	Atime, Mtime, Ctime, Btime time.Time
+}
+
+// SetAttr is a change of attributes (setattr in POSIX's chmod, chown, truncate, utimensat): nil fields stay.
+type SetAttr struct {
+	Mode         *uint32
+	UID, GID     *uint32
+	Size         *int64
+	Atime, Mtime *time.Time
+	Ctime        *time.Time // as the kernel's writeback cache sends it
+	KillPriv     bool       // clear set-user-id and set-group-id as a write does
+	Handle       FileHandle // the open file it is made through (ftruncate); may be nil
+}
+
+// NewNode says how to make an inode.
+type NewNode struct {
+	Mode     uint32 // 07777, umask already applied
+	UID, GID uint32
+	Rdev     uint32
+	Type     Type // for Mknod
+}
+
+// DirEntry is one name in a directory, as POSIX sees it.
+type DirEntry struct {
+	Name   string // POSIX name: an alias where the stored name can't be shown
+	Cookie string // continue after this entry: opaque, stable while the directory changes
+	Ino    Ino
+	Type   Type
+	Attr   *Attr // set when asked for (readdirplus)
+}
+
+// RenameFlags are those of renameat2(2).
+type RenameFlags uint8
+
+const (
+	RenameNoReplace RenameFlags = 1 << iota // fail if the new name is taken
+	RenameExchange                          // swap the two
+)
+
+// OpenFlags say how a file is opened.
+type OpenFlags struct {
+	Read, Write, Append, Trunc bool
+	Excl                       bool // of Create: fail if the name is taken
+	Sync                       bool // O_SYNC or O_DSYNC: every write is durable
+}
+
+// StatFS is what statfs(2) shows: sizes in bytes.
+type StatFS struct {
+	Total, Free, Avail int64
+	Files, FilesFree   uint64
+	NameMax            uint32
+}
+
+// XattrFlags are those of setxattr(2).
+type XattrFlags uint8
+
+const (
+	XattrCreate XattrFlags = iota + 1
+	XattrReplace
+)
+
+// BucketInfo describes a bucket.
+type BucketInfo struct {
+	Name    string
+	Ino     Ino
+	Owner   tenancy.TenantID
+	Created time.Time
+	Region  string
+}
+
+// ObjectInfo describes a published object, or (Prefix set) a common prefix in a listing.
+type ObjectInfo struct {
+	Key          string
+	Ino          Ino
+	Size         int64
+	ETag         string // without quotes
+	LastModified time.Time
+	Headers      map[string]string // Content-Type, Cache-Control, ...: canonical names, as given at PUT
+	Meta         map[string]string // x-amz-meta-*: names in lower case, without the prefix
+	Checksums    Checksums
+	Parts        int // number of parts if it was made by CompleteMultipartUpload, else 0
+}
+
+// Checksums of an object, base64 as S3 writes them; Type is "FULL_OBJECT" or "COMPOSITE" or empty.
+type Checksums struct {
+	Algorithm string // "CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"; empty if none was asked for
+	Value     string
+	Type      string
+}
+
+// Conditions are the conditional headers of RFC 9110 section 13, decided in the transaction. ETags are
+// without quotes; "*" means any.
+type Conditions struct {
+	IfMatch, IfNoneMatch               []string
+	IfModifiedSince, IfUnmodifiedSince time.Time // zero means absent
+}
+
+// Sealed is what the reader of a body knows once its last byte was read and verified.
+type Sealed struct {
+	ETag      string // MD5 in hex
+	MD5       [16]byte
+	Checksums Checksums
+}
+
+// Body is the data of a PutObject or PutPart. Read gives the verified plaintext; an error other than
+// io.EOF aborts the operation and nothing is published. Seal is called once after io.EOF.
+type Body interface {
+	Read(p []byte) (int, error)
+	// Size is the announced length in bytes, or -1.
+	Size() int64
+	Seal() (Sealed, error)
+}
+
+// PutOptions are the properties of a new object.
+type PutOptions struct {
+	Headers    map[string]string
+	Meta       map[string]string
+	Conditions Conditions
+}
+
+// CopyOptions are those of CopyObject.
+type CopyOptions struct {
+	Source     Conditions // x-amz-copy-source-if-*
+	Target     Conditions
+	Replace    bool // the REPLACE metadata directive: Headers and Meta below, else the source's
+	Headers    map[string]string
+	Meta       map[string]string
+	SetETag    string // unused unless the source has no MD5; reserved
+	SelfCopyOK bool   // copying an object onto itself changes something (metadata)
+}
+
+// ListOptions select a page of keys, in S3's order (bytewise UTF-8).
+type ListOptions struct {
+	Prefix, Delimiter string
+	After             string // keys, and prefixes, strictly greater than this
+	Max               int    // entries (keys and prefixes together) of a page
+}
+
+// ListPage is one page of a listing.
+type ListPage struct {
+	Objects   []ObjectInfo
+	Prefixes  []string
+	Truncated bool
+	Next      string // After of the next page, when Truncated
+}
+
+// Upload is a multipart upload in progress.
+type Upload struct {
+	ID        string
+	Key       string
+	Initiated time.Time
+	Headers   map[string]string
+	Meta      map[string]string
+	Checksum  string // algorithm asked for at creation; may be empty
+	Type      string // checksum type asked for: FULL_OBJECT, COMPOSITE or empty
+}
+
+// Part is an uploaded part.
+type Part struct {
+	Number       int
+	Size         int64
+	ETag         string
+	LastModified time.Time
+	Checksums    Checksums
+}
+
+// CompletePart names a part in CompleteMultipartUpload.
+type CompletePart struct {
+	Number    int
+	ETag      string
+	Checksums Checksums // given by the client; empty fields are not compared
+}
+
+// UploadsPage is one page of ListMultipartUploads.
+type UploadsPage struct {
+	Uploads               []Upload
+	Prefixes              []string
+	Truncated             bool
+	NextKey, NextUploadID string
+}
+
+// Change is one thing that other doors must forget.
+type Change struct {
+	Parent Ino    // with Name: the entry that changed; 0 if none did
+	Name   string // POSIX name, the alias where there is one
+	Ino    Ino    // with Attr or Data: the inode that changed
+	Attr   bool
+	Data   bool
+}
+
+// Observer is told of changes made through other doors, so that its caches (a kernel's) stay true.
+// Changing is called inside the transaction, before it commits, possibly more than once, and must only
+// take note (it must not block): what is looked up from then on must not be cached for long. Changed is
+// called after the commit and before the door that made the change gets its answer.
+type Observer interface {
+	Changing([]Change)
+	Changed([]Change)
+}
