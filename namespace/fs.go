@@ -64,6 +64,9 @@ type FS struct {
 
 // View is the namespace as one principal may use it.
 type View struct {
+	Posix   // until the tree half has landed
+	Objects // until the objects half has landed
+
 	fs   *FS
 	who  tenancy.Principal
 	door Observer // changes made through this view are not told to it

@@ -1,0 +1,3 @@
+package chunkstore
+
+type Store struct{}

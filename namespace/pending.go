@@ -1,0 +1,16 @@
+package namespace
+
+import "context"
+
+// What the two halves of the package bring; each takes its lines out of here as it lands.
+
+type openInode struct{}
+
+func (fs *FS) publishAll(context.Context) error { return nil }
+
+type reaper struct{}
+
+func (*reaper) start(*FS) {}
+func (*reaper) stop()     {}
+
+func (fs *FS) recover(context.Context) error { return nil }
