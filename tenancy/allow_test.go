@@ -1,0 +1,46 @@
+package tenancy
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// every action, so that a new one without a row fails TestAllow's count.
+var everyAction = []Action{
+	ListAllBuckets, CreateBucket, DeleteBucket, ListBucket, GetBucketLocation, ListBucketUploads,
+	GetObject, PutObject, DeleteObject, AbortUpload, ListUploadParts, MountAdministrator,
+}
+
+func TestAllow(t *testing.T) {
+	const mine, theirs TenantID = 1, 2
+	root := Root(mine)
+	rootKey := Principal{Tenant: mine, Account: RootAccount, AccessKey: "AK", Root: true}
+	plain := Principal{Tenant: mine, Account: "ci", AccessKey: "AK2"}
+	nobody := Principal{}
+	for _, p := range []struct {
+		name string
+		who  Principal
+	}{
+		{"root of a mount", root}, {"root key", rootKey}, {"plain key", plain}, {"nobody", nobody},
+		{"no tenant", Principal{Account: RootAccount, Root: true}},
+		{"no account", Principal{Tenant: mine, Root: true}},
+	} {
+		real := p.who.Tenant != 0 && p.who.Account != ""
+		for _, a := range everyAction {
+			tenantWide := a == ListAllBuckets || a == CreateBucket || a == MountAdministrator
+			rootOnly := a == MountAdministrator
+			for _, owner := range []TenantID{0, mine, theirs} {
+				want := real && owner != theirs && (owner == mine || tenantWide) && (p.who.Root || !rootOnly)
+				err := Allow(p.who, a, Resource{Owner: owner, Bucket: "b", Key: "k"})
+				if want {
+					require.NoError(t, err, "%s %s owner %d", p.name, a, owner)
+				} else {
+					require.ErrorIs(t, err, ErrDenied, "%s %s owner %d", p.name, a, owner)
+				}
+			}
+		}
+		require.ErrorIs(t, Allow(p.who, "s3:FlyToTheMoon", Resource{Owner: mine}), ErrDenied)
+		require.ErrorIs(t, Allow(p.who, "", Resource{Owner: mine}), ErrDenied)
+	}
+}

@@ -1,0 +1,287 @@
+package tenancy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"k3fs/metastore"
+)
+
+// ErrExists: the name or access key is taken.
+var ErrExists = errors.New("tenancy: already exists")
+
+// ErrNoTenant: there is no tenant with that number or name.
+var ErrNoTenant = errors.New("tenancy: no such tenant")
+
+// ErrNoAccount: the tenant has no account of that name.
+var ErrNoAccount = errors.New("tenancy: no such account")
+
+// ErrInvalid: a name, access key or secret breaks the rules that its error text says.
+var ErrInvalid = errors.New("tenancy: invalid argument")
+
+// FirstTenant is the tenant that Open makes in an empty store. A node with one tenant uses only it.
+const FirstTenant TenantID = 1
+
+// RootAccount is the name of every tenant's root account.
+const RootAccount = "root"
+
+// Status is whether a tenant may act.
+type Status uint8
+
+const (
+	// Active tenants act.
+	Active Status = iota
+	// Suspended tenants keep their data, and their access keys answer ErrSuspended.
+	Suspended
+)
+
+// Tenant is an owner of buckets, apart from every other.
+type Tenant struct {
+	ID      TenantID
+	Name    string
+	Status  Status
+	Epoch   uint32 // the epoch of the key that seals its new data; from 1
+	Created time.Time
+}
+
+// Account is an identity inside a tenant, with any number of access keys.
+type Account struct {
+	Tenant  TenantID
+	Name    string
+	Root    bool
+	Created time.Time
+
+	rootKey   string // of the root account: its access key
+	generated bool   // of the root account: rootKey was made here, not given
+}
+
+// Options are what Open needs.
+type Options struct {
+	// Master is the store's master key. Required.
+	Master *Master
+	// FirstTenantName names the tenant made in an empty store. Default "default".
+	FirstTenantName string
+	// Now is the clock that stamps records. Default time.Now.
+	Now func() time.Time
+}
+
+// Validate fills in the defaults, or says what is missing.
+func (o *Options) Validate() error {
+	if o.Master == nil {
+		return errors.New("tenancy: Options.Master is required")
+	}
+	if o.FirstTenantName == "" {
+		o.FirstTenantName = "default"
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return checkName("tenant", o.FirstTenantName)
+}
+
+// Tenancy keeps the records of identity in a metastore. It is safe for concurrent use. Its one lock,
+// mu, guards the caches; it is never held across I/O.
+type Tenancy struct {
+	kv      metastore.Store
+	now     func() time.Time
+	wrap    sealer // tenant keys
+	secrets sealer // S3 secrets
+	decoy   [keyBytes]byte
+
+	mu       sync.RWMutex
+	changes  uint64 // counts forget; a fill that began before the last one is not kept
+	known    map[string]login
+	epochs   map[TenantID]uint32
+	dataKeys map[keyOf][keyBytes]byte
+}
+
+// Open reads the records in kv, and makes the first tenant with its root account and key if there is
+// none. A master key that is not the one of these records is ErrCorrupt.
+func Open(ctx context.Context, kv metastore.Store, opts Options) (*Tenancy, error) {
+	if err := opts.Validate(); err != nil {
+		return nil, err
+	}
+	t := &Tenancy{kv: kv, now: opts.Now, decoy: derive(opts.Master.key, labelDecoy)}
+	var err error
+	if t.wrap, err = newSealer(derive(opts.Master.key, labelWrap)); err != nil {
+		return nil, err
+	}
+	if t.secrets, err = newSealer(derive(opts.Master.key, labelSecret)); err != nil {
+		return nil, err
+	}
+	t.forget()
+	if err := t.ensureFirst(ctx, opts.FirstTenantName); err != nil {
+		return nil, fmt.Errorf("tenancy: open: %w", err)
+	}
+	return t, nil
+}
+
+// ensureFirst makes the first tenant in an empty store, and proves that its key opens.
+func (t *Tenancy) ensureFirst(ctx context.Context, name string) error {
+	_, err := t.Tenant(ctx, FirstTenant)
+	if errors.Is(err, ErrNoTenant) {
+		_, err = t.CreateTenant(ctx, name)
+		if errors.Is(err, ErrExists) {
+			err = fmt.Errorf("%w: the first tenant's record is gone but its name is not", ErrCorrupt)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	epoch, err := t.epochOf(ctx, FirstTenant)
+	if err != nil {
+		return err
+	}
+	_, err = t.dataKeyOf(ctx, FirstTenant, epoch)
+	return err
+}
+
+// CreateTenant makes a tenant with its root account (which has no access key yet) and its first key.
+// It is durable on return. ErrExists if the name is taken, ErrInvalid if it is no name.
+func (t *Tenancy) CreateTenant(ctx context.Context, name string) (Tenant, error) {
+	if err := checkName("tenant", name); err != nil {
+		return Tenant{}, err
+	}
+	key, err := newKey()
+	if err != nil {
+		return Tenant{}, err
+	}
+	var made Tenant
+	err = t.kv.Update(ctx, metastore.Durable, func(txn metastore.Txn) error {
+		made = Tenant{Name: name, Status: Active, Epoch: 1, Created: t.now()}
+		if taken, err := has(txn, tenantNameKey(name)); err != nil || taken {
+			return orExists(err, "tenant "+name)
+		}
+		last, err := lastTenant(txn)
+		if err != nil {
+			return err
+		}
+		made.ID = last + 1
+		return t.putTenant(txn, made, key)
+	})
+	t.forget()
+	return made, err
+}
+
+func (t *Tenancy) putTenant(txn metastore.Txn, made Tenant, key [keyBytes]byte) error {
+	root := Account{Tenant: made.ID, Name: RootAccount, Root: true, Created: made.Created}
+	return errors.Join(
+		txn.Set(sequenceKey(), encodeID(made.ID)),
+		txn.Set(tenantKey(made.ID), encodeTenant(made)),
+		txn.Set(tenantNameKey(made.Name), encodeID(made.ID)),
+		txn.Set(wrappedKey(made.ID, made.Epoch), t.wrap.seal(key[:], aboutTenantKey(made.ID, made.Epoch))),
+		txn.Set(accountKey(made.ID, root.Name), encodeAccount(root)),
+	)
+}
+
+// Tenant returns the tenant with that number, or ErrNoTenant.
+func (t *Tenancy) Tenant(ctx context.Context, id TenantID) (Tenant, error) {
+	var found Tenant
+	err := t.kv.View(ctx, func(r metastore.Reader) (err error) {
+		found, err = getTenant(r, id)
+		return err
+	})
+	return found, err
+}
+
+// Tenants returns every tenant in the order of their numbers.
+func (t *Tenancy) Tenants(ctx context.Context) ([]Tenant, error) {
+	var all []Tenant
+	err := t.kv.View(ctx, func(r metastore.Reader) error {
+		all = nil
+		return scan(r, []byte{room, 't'}, func(_, raw []byte) error {
+			one, err := decodeTenant(raw)
+			all = append(all, one)
+			return err
+		})
+	})
+	return all, err
+}
+
+// SetStatus suspends a tenant or lets it act again, durably. A suspended tenant's access keys stop
+// working at once.
+func (t *Tenancy) SetStatus(ctx context.Context, id TenantID, s Status) error {
+	if s > Suspended {
+		return fmt.Errorf("%w: tenant status %d", ErrInvalid, s)
+	}
+	err := t.kv.Update(ctx, metastore.Durable, func(txn metastore.Txn) error {
+		one, err := getTenant(txn, id)
+		if err != nil {
+			return err
+		}
+		one.Status = s
+		return txn.Set(tenantKey(id), encodeTenant(one))
+	})
+	t.forget()
+	return err
+}
+
+// Root returns the principal of a tenant's root account, for doors that the host's administrator
+// opens (a mount). It needs no access key.
+func Root(id TenantID) Principal {
+	return Principal{Tenant: id, Account: RootAccount, Root: true}
+}
+
+// forget empties the caches; every change of a record calls it when its update is over, whatever
+// came of it: an update that failed to wait for durability may still stand.
+func (t *Tenancy) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.changes++
+	t.known = make(map[string]login)
+	t.epochs = make(map[TenantID]uint32)
+	t.dataKeys = make(map[keyOf][keyBytes]byte)
+}
+
+func getTenant(r metastore.Reader, id TenantID) (Tenant, error) {
+	raw, err := r.Get(tenantKey(id))
+	if errors.Is(err, metastore.ErrNotFound) {
+		return Tenant{}, fmt.Errorf("%w: number %d", ErrNoTenant, id)
+	}
+	if err != nil {
+		return Tenant{}, err
+	}
+	return decodeTenant(raw)
+}
+
+func lastTenant(r metastore.Reader) (TenantID, error) {
+	raw, err := r.Get(sequenceKey())
+	if errors.Is(err, metastore.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return decodeID(raw)
+}
+
+func has(r metastore.Reader, key []byte) (bool, error) {
+	_, err := r.Get(key)
+	if errors.Is(err, metastore.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func orExists(err error, what string) error {
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s", ErrExists, what)
+}
+
+// scan calls fn for every record whose key begins with prefix, with the rest of the key.
+func scan(r metastore.Reader, prefix []byte, fn func(rest, value []byte) error) error {
+	to := append([]byte(nil), prefix...)
+	for i := len(to) - 1; i >= 0; i-- {
+		if to[i]++; to[i] != 0 {
+			break
+		}
+	}
+	return r.Scan(metastore.Range{From: prefix, To: to}, func(key, value []byte) (bool, error) {
+		return true, fn(key[len(prefix):], value)
+	})
+}
