@@ -48,3 +48,6 @@ func Allow(p Principal, a Action, r Resource) error {
 	}
 	return nil
 }
+
+// Allow is the function Allow, as a method for those who hold the tenancy as their authority.
+func (t *Tenancy) Allow(p Principal, a Action, r Resource) error { return Allow(p, a, r) }

@@ -1,0 +1,75 @@
+# k3fs. `make` alone lists the targets.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOFLAGS  := -trimpath
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+PACKAGES := ./...
+# The packages whose tests also run under the race detector: everything but the end-to-end tests,
+# which drive a daemon in a process of its own.
+RACE     ?= ./metastore/... ./chunkstore/... ./tenancy/... ./namespace/... ./fusefs/... ./s3api/... ./daemon/...
+FUZZTIME ?= 3s
+DATA     ?=
+BENCH    ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables: DATA=dir (run), BENCH="arguments" (bench), FUZZTIME=3s (fuzz), K3FS_E2E=long (e2e)\n'
+
+.PHONY: build
+build: ## build bin/k3fs, a static binary
+	@CGO_ENABLED=0 go build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o bin/k3fs ./cmd/k3fs
+
+.PHONY: run
+run: ## check, build and start k3fs with both doors, on a throw-away directory or on DATA=dir
+	@scripts/run "$(DATA)"
+
+.PHONY: deps
+deps: ## install what the tests need and lack (Debian, Go and npm packages)
+	@.ci/deps
+
+.PHONY: test
+test: ## run everything: deps, lint, unit, race, fuzz smoke and end-to-end tests
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build lint unit race fuzz e2e
+
+.PHONY: lint
+lint: bin/tools/staticcheck ## check format, go vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	  [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	@go vet $(PACKAGES)
+	@bin/tools/staticcheck $(PACKAGES)
+
+.PHONY: unit
+unit: ## run every test but the end-to-end ones
+	@go test $$(go list $(PACKAGES) | grep -v '^k3fs/e2e')
+
+.PHONY: race
+race: ## run the tests of RACE="packages" under the race detector, briefly
+	@go test -race -short $(RACE)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME each
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: e2e
+e2e: build ## run the end-to-end tests on bin/k3fs (K3FS_E2E=long for a release's rounds)
+	@K3FS_BIN=$(CURDIR)/bin/k3fs go test -count=1 -p 1 -timeout $(if $(filter long,$(K3FS_E2E)),5h,25m) ./e2e/...
+
+.PHONY: bench
+bench: build bin/tools/benchstat ## measure against the disk itself and its peers; BENCH= passes arguments
+	@K3FS_BIN=$(CURDIR)/bin/k3fs go run ./e2e/bench $(BENCH)
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin e2e/js/node_modules
+
+bin/tools/%: tools/go.mod tools/go.sum
+	@mkdir -p $(@D)
+	@go build -C tools -o $(CURDIR)/$@ $$(sed -nE 's|^\t(tool )?([^ ]*/$*)$$|\2|p' tools/go.mod)
