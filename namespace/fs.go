@@ -57,7 +57,12 @@ type FS struct {
 
 	openMu sync.Mutex
 	open   map[Ino]*openInode // guarded by openMu: inodes with open handles
-	pins   map[contentID]int  // guarded by openMu: contents being read
+
+	gate  sync.RWMutex // read-held while a view finds and pins contents, see view
+	pinMu sync.Mutex
+	pins  map[contentID]int // guarded by pinMu: contents being read
+
+	inlineKeys sync.Map // inlineKeyID to *inlineKey
 
 	reaper reaper
 }
@@ -162,6 +167,7 @@ type txn struct {
 	fs      *FS
 	now     int64    // unix nanoseconds, the same for all that the update stamps
 	changes []Change // for the observers
+	dropped bool     // there is work for the reaper
 }
 
 // entryChanged notes that the POSIX name in parent now means something else.
@@ -184,10 +190,11 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 		return err
 	}
 	var changes []Change
+	var dropped bool
 	err := fs.kv.Update(ctx, d, func(m metastore.Txn) error {
 		t := txn{Txn: m, fs: fs, now: fs.now().UnixNano()}
 		err := fn(&t)
-		changes = t.changes
+		changes, dropped = t.changes, t.dropped
 		if err == nil && len(changes) > 0 {
 			fs.tell(door, func(o Observer) { o.Changing(changes) })
 		}
@@ -196,6 +203,9 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 	// Also after an error: a wait for durability that was cut short leaves the commit standing.
 	if len(changes) > 0 {
 		fs.tell(door, func(o Observer) { o.Changed(changes) })
+	}
+	if dropped {
+		fs.reaper.wake()
 	}
 	return err
 }
