@@ -22,6 +22,10 @@
 // Append returns when the data can be read, Sync when it is durable. Metadata that refers to an extent
 // is committed after the Sync that covers it (badgerkv's Barrier does that). A crash between the two
 // leaves unreferenced extents, which Reclaim gives back.
+//
+// # Locks
+//
+// In this order: Stream.mu, lane.mu, syncer.mu, Store.mu, segment.mu; the shards of a cache last.
 package chunkstore
 
 import "errors"
