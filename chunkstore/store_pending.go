@@ -1,3 +1,0 @@
-package chunkstore
-
-type Store struct{}
