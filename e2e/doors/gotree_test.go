@@ -24,7 +24,7 @@ func goSource(t *testing.T) string {
 // client is a command of an S3 client against d.
 func client(d *harness.Daemon, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
-	cmd.Env = append(os.Environ(), d.ClientEnv()...)
+	cmd.Env = d.ClientEnv()
 	return cmd
 }
 
@@ -40,9 +40,9 @@ func TestGoTreeInByMountOutByS3(t *testing.T) {
 	out := harness.TempDir(t)
 	t.Run("aws s3 sync", func(t *testing.T) {
 		dir := filepath.Join(out, "aws")
-		harness.Run(t, client(d, "aws", "s3", "sync", "--only-show-errors", "s3://tree/src", dir))
+		harness.Run(t, client(d, "aws", "--endpoint-url", "http://"+d.S3, "s3", "sync", "--only-show-errors", "s3://tree/src", dir))
 		harness.Run(t, exec.Command("diff", "-r", src, dir))
-		again := harness.Run(t, client(d, "aws", "s3", "sync", "--dryrun", "s3://tree/src", dir))
+		again := harness.Run(t, client(d, "aws", "--endpoint-url", "http://"+d.S3, "s3", "sync", "--dryrun", "s3://tree/src", dir))
 		require.Empty(t, strings.TrimSpace(again), "a second sync must find nothing to do")
 	})
 	t.Run("rclone copy", func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestGoTreeInByS3OutByMount(t *testing.T) {
 	src := goSource(t)
 	d.MakeBucket(t, "by-aws")
 	d.MakeBucket(t, "by-rclone")
-	harness.Run(t, client(d, "aws", "s3", "sync", "--only-show-errors", src, "s3://by-aws/src"))
+	harness.Run(t, client(d, "aws", "--endpoint-url", "http://"+d.S3, "s3", "sync", "--only-show-errors", src, "s3://by-aws/src"))
 	harness.Run(t, client(d, "rclone", "sync", "--retries", "1", "--transfers", "8", src, "K3:by-rclone/src"))
 	for _, bucket := range []string{"by-aws", "by-rclone"} {
 		harness.Run(t, exec.Command("diff", "-r", src, filepath.Join(d.Mount, bucket, "src")))
@@ -81,7 +81,7 @@ func TestGoTreeInByS3OutByMount(t *testing.T) {
 		harness.Run(t, exec.Command("diff", "-r", src, filepath.Join(d.Mount, bucket, "src")))
 	}
 	// Implicit directories vanish with their last object.
-	harness.Run(t, client(d, "aws", "s3", "rm", "--only-show-errors", "--recursive", "s3://by-aws/src"))
+	harness.Run(t, client(d, "aws", "--endpoint-url", "http://"+d.S3, "s3", "rm", "--only-show-errors", "--recursive", "s3://by-aws/src"))
 	left, err := os.ReadDir(filepath.Join(d.Mount, "by-aws"))
 	require.NoError(t, err)
 	require.Empty(t, left)

@@ -3,6 +3,9 @@ package harness
 import (
 	"context"
 	"net/http"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,28 +46,32 @@ func (d *Daemon) MakeBucket(t testing.TB, name string) {
 	}
 }
 
-// ClientEnv is the environment by which the aws command, boto3 and the SDKs find the daemon. Settings
-// of the person who runs the tests don't leak in.
+// ClientEnv is the whole environment by which the aws command, boto3, rclone and the SDKs find the
+// daemon. Cloud and proxy settings of the person who runs the tests don't leak in.
 func (d *Daemon) ClientEnv() []string {
-	return []string{
-		"AWS_ACCESS_KEY_ID=" + AccessKey,
-		"AWS_SECRET_ACCESS_KEY=" + SecretKey,
-		"AWS_DEFAULT_REGION=" + Region,
-		"AWS_REGION=" + Region,
-		"AWS_ENDPOINT_URL=http://" + d.S3,
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		kv = strings.ToUpper(kv)
+		return strings.HasPrefix(kv, "AWS_") || strings.HasPrefix(kv, "RCLONE_") || strings.Contains(kv, "_PROXY=")
+	})
+	return append(env,
+		"AWS_ACCESS_KEY_ID="+AccessKey,
+		"AWS_SECRET_ACCESS_KEY="+SecretKey,
+		"AWS_DEFAULT_REGION="+Region,
+		"AWS_REGION="+Region,
+		"AWS_ENDPOINT_URL=http://"+d.S3,
 		"AWS_CONFIG_FILE=/dev/null",
 		"AWS_SHARED_CREDENTIALS_FILE=/dev/null",
 		"AWS_EC2_METADATA_DISABLED=true",
 		"AWS_MAX_ATTEMPTS=1",
 		"AWS_PAGER=",
-		"S3_ENDPOINT=http://" + d.S3,
-		"RCLONE_CONFIG=/dev/null",
+		"S3_ENDPOINT=http://"+d.S3,
+		"RCLONE_CONFIG=",
 		"RCLONE_CONFIG_K3_TYPE=s3",
 		"RCLONE_CONFIG_K3_PROVIDER=Other",
 		"RCLONE_CONFIG_K3_ENV_AUTH=false",
-		"RCLONE_CONFIG_K3_ACCESS_KEY_ID=" + AccessKey,
-		"RCLONE_CONFIG_K3_SECRET_ACCESS_KEY=" + SecretKey,
-		"RCLONE_CONFIG_K3_REGION=" + Region,
-		"RCLONE_CONFIG_K3_ENDPOINT=http://" + d.S3,
-	}
+		"RCLONE_CONFIG_K3_ACCESS_KEY_ID="+AccessKey,
+		"RCLONE_CONFIG_K3_SECRET_ACCESS_KEY="+SecretKey,
+		"RCLONE_CONFIG_K3_REGION="+Region,
+		"RCLONE_CONFIG_K3_ENDPOINT=http://"+d.S3,
+	)
 }

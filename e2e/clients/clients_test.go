@@ -1,0 +1,89 @@
+// Package clients walks the S3 clients that people use through the object API of the daemon: put, get,
+// list, multipart, copy and delete, with unicode keys, metadata, ranges and conditions where the client
+// has them. The assertions live with each client, in its own language.
+package clients
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"k3fs/e2e/harness"
+)
+
+// testdata is an absolute path, since the scripts run in directories of their own.
+func testdata(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("testdata", name))
+	require.NoError(t, err)
+	return path
+}
+
+// walk runs a client's script in an empty directory against the daemon.
+func walk(t *testing.T, d *harness.Daemon, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.Env = harness.TempDir(t), d.ClientEnv()
+	harness.Run(t, cmd)
+	require.True(t, d.Running(), "the daemon must survive its client")
+}
+
+// releases is each of the programs that exists here: Debian's, which must, and a current one.
+func releases(t *testing.T, debian, current string) map[string]string {
+	t.Helper()
+	harness.NeedTools(t, debian)
+	found := map[string]string{"debian": debian}
+	if _, err := os.Stat(current); err == nil {
+		found["current"] = current
+	}
+	return found
+}
+
+func TestAWSCommand(t *testing.T) {
+	harness.NeedTools(t, "bash", "curl", "cmp", "bc")
+	d := harness.Start(t, harness.Options{})
+	for name, program := range releases(t, "/usr/bin/aws", "/root/.pyenv/shims/aws") {
+		t.Run(name, func(t *testing.T) { walk(t, d, "bash", testdata(t, "aws.sh"), program, "aws-"+name) })
+	}
+}
+
+func TestBoto3(t *testing.T) {
+	d := harness.Start(t, harness.Options{})
+	for name, program := range releases(t, "/usr/bin/python3", "/root/.pyenv/shims/python3") {
+		t.Run(name, func(t *testing.T) {
+			if exec.Command(program, "-c", "import boto3").Run() != nil {
+				if name == "current" {
+					return // that Python has no boto3: nothing to test with it
+				}
+				harness.Unable(t, "%s has no boto3", program)
+			}
+			walk(t, d, program, testdata(t, "client.py"), "boto3-"+name)
+		})
+	}
+}
+
+func TestRclone(t *testing.T) {
+	harness.NeedTools(t, "bash", "rclone")
+	walk(t, harness.Start(t, harness.Options{}), "bash", testdata(t, "rclone.sh"), "rclone")
+}
+
+func TestS3cmd(t *testing.T) {
+	harness.NeedTools(t, "bash", "s3cmd")
+	walk(t, harness.Start(t, harness.Options{}), "bash", testdata(t, "s3cmd.sh"), "s3cmd")
+}
+
+func TestJavaScript(t *testing.T) {
+	harness.NeedTools(t, "node", "npm")
+	js := testdata(t, "js")
+	if _, err := os.Stat(filepath.Join(js, "node_modules", "@aws-sdk", "client-s3")); err != nil {
+		ci := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+		ci.Dir = js
+		if out, err := ci.CombinedOutput(); err != nil {
+			harness.Unable(t, "npm ci: %v\n%s", err, out)
+		}
+	}
+	walk(t, harness.Start(t, harness.Options{}), "node", filepath.Join(js, "client.mjs"), "js-sdk")
+}
