@@ -63,6 +63,8 @@ type FS struct {
 	pins  map[contentID]int // guarded by pinMu: contents being read
 
 	inlineKeys sync.Map // inlineKeyID to *inlineKey
+	reads      *buffers // of downloads
+	writes     *buffers // of uploads
 
 	reaper reaper
 }
@@ -88,7 +90,8 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 		return nil, errors.New("namespace: KV, Chunks and Authority are required")
 	}
 	fs := &FS{kv: o.KV, chunks: o.Chunks, auth: o.Authority, now: o.Now, log: o.Logger, region: o.Region,
-		open: map[Ino]*openInode{}, pins: map[contentID]int{}}
+		open: map[Ino]*openInode{}, pins: map[contentID]int{},
+		reads: newBuffers(), writes: newBuffers()}
 	if fs.now == nil {
 		fs.now = time.Now
 	}
