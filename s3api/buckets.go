@@ -1,0 +1,152 @@
+package s3api
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"k3fs/s3api/internal/payload"
+	"k3fs/s3api/internal/s3err"
+)
+
+// maxXML bounds the document of a request: DeleteObjects with 1,000 keys of 1,024 bytes, escaped, and
+// CompleteMultipartUpload with 10,000 parts and checksums fit.
+const maxXML = 8 << 20
+
+// readXML reads and verifies the request's document into doc. An empty body leaves doc alone.
+func (q *request) readXML(doc any) error {
+	return q.readXMLWith(doc, payload.Request{})
+}
+
+func (q *request) readXMLWith(doc any, want payload.Request) error {
+	var o payload.Opener
+	b, err := o.ReadAll(q.r, q.identity.Payload, maxXML, want)
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	malformed := s3err.New(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+	d := xml.NewDecoder(bytes.NewReader(b))
+	d.Strict = true
+	if err := d.Decode(doc); err != nil {
+		return malformed
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		// Anything but white space and comments behind the document.
+		for ; err == nil; _, err = d.Token() {
+		}
+		if !errors.Is(err, io.EOF) {
+			return malformed
+		}
+	}
+	return nil
+}
+
+type listBucketsDoc struct {
+	XMLName xml.Name `xml:"ListAllMyBucketsResult"`
+	NS      string   `xml:"xmlns,attr"`
+	Owner   *owner
+	Buckets []bucketDoc `xml:"Buckets>Bucket"`
+	Token   string      `xml:"ContinuationToken,omitempty"`
+	Prefix  string      `xml:",omitempty"`
+}
+
+type bucketDoc struct {
+	Name         string
+	CreationDate string
+	BucketRegion string `xml:",omitempty"`
+}
+
+// listBuckets is ListBuckets, paged when asked to be.
+func (q *request) listBuckets() error {
+	limit, err := q.intParam("max-buckets", 10000, 1, 10000)
+	if err != nil {
+		return err
+	}
+	all, err := q.view.ListBuckets(q.ctx())
+	if err != nil {
+		return err
+	}
+	prefix, after, region := q.query.Get("prefix"), q.query.Get("continuation-token"), q.query.Get("bucket-region")
+	doc := listBucketsDoc{NS: xmlns, Owner: ownerOf(q.identity.Principal.Tenant), Prefix: prefix}
+	for _, b := range all {
+		if !strings.HasPrefix(b.Name, prefix) || b.Name <= after || region != "" && b.Region != region {
+			continue
+		}
+		if len(doc.Buckets) == limit {
+			doc.Token = doc.Buckets[limit-1].Name
+			break
+		}
+		doc.Buckets = append(doc.Buckets, bucketDoc{Name: b.Name, CreationDate: xmlTime(b.Created), BucketRegion: b.Region})
+	}
+	return q.writeXML(http.StatusOK, doc)
+}
+
+// createBucket is CreateBucket.
+func (q *request) createBucket() error {
+	var doc struct {
+		XMLName            xml.Name `xml:"CreateBucketConfiguration"`
+		LocationConstraint string
+		Location           *struct{ Type, Name string }
+		Bucket             *struct{ Type, DataRedundancy string }
+	}
+	if err := q.readXML(&doc); err != nil {
+		return err
+	}
+	if doc.Location != nil || doc.Bucket != nil {
+		return notImplemented("Directory buckets are not implemented.")
+	}
+	region := doc.LocationConstraint
+	if region != "" && region != q.s.o.Region {
+		return s3err.New(codeIllegalLocation, "The %s location constraint is incompatible for the region specific endpoint this request was sent to.", printable(region))
+	}
+	if err := q.view.CreateBucket(q.ctx(), q.bucket, q.s.o.Region); err != nil {
+		return err
+	}
+	q.w.Header().Set("Location", "/"+q.bucket)
+	return q.writeEmpty(http.StatusOK)
+}
+
+// deleteBucket is DeleteBucket.
+func (q *request) deleteBucket() error {
+	if err := q.view.DeleteBucket(q.ctx(), q.bucket); err != nil {
+		return err
+	}
+	return q.writeEmpty(http.StatusNoContent)
+}
+
+// headBucket is HeadBucket.
+func (q *request) headBucket() error {
+	b, err := q.view.HeadBucket(q.ctx(), q.bucket)
+	if err != nil {
+		return err
+	}
+	q.w.Header().Set("X-Amz-Bucket-Region", b.Region)
+	q.w.Header().Set("X-Amz-Access-Point-Alias", "false")
+	q.w.Header().Set("Content-Type", "application/xml")
+	q.w.WriteHeader(http.StatusOK)
+	q.w.WriteHeaderNow()
+	return nil
+}
+
+// bucketLocation is GetBucketLocation; us-east-1 is written as nothing.
+func (q *request) bucketLocation() error {
+	b, err := q.view.HeadBucket(q.ctx(), q.bucket)
+	if err != nil {
+		return err
+	}
+	region := b.Region
+	if region == "us-east-1" {
+		region = ""
+	}
+	return q.writeXML(http.StatusOK, struct {
+		XMLName xml.Name `xml:"LocationConstraint"`
+		NS      string   `xml:"xmlns,attr"`
+		Region  string   `xml:",chardata"`
+	}{NS: xmlns, Region: region})
+}

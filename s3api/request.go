@@ -1,0 +1,173 @@
+package s3api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"k3fs/namespace"
+	"k3fs/s3api/internal/s3err"
+	"k3fs/s3api/internal/sigv4"
+	"k3fs/tenancy"
+)
+
+// request is one S3 request on its way through a handler.
+type request struct {
+	s         *Server
+	gin       *gin.Context
+	w         gin.ResponseWriter
+	r         *http.Request
+	id        string
+	operation string
+
+	bucket, key string
+	query       url.Values
+	identity    *sigv4.Identity[tenancy.Principal]
+	view        namespace.Objects
+	in          int64 // bytes read of the body
+}
+
+func (q *request) ctx() context.Context { return q.r.Context() }
+
+// limitIdle makes every read of the body and every write of the answer fail when it makes no progress for
+// the idle time, so that a stalled client holds nothing for ever.
+func (q *request) limitIdle() {
+	rc := http.NewResponseController(q.w)
+	idle := q.s.o.IdleTimeout
+	_ = rc.SetReadDeadline(time.Now().Add(idle)) // test recorders have none
+	_ = rc.SetWriteDeadline(time.Now().Add(idle))
+	if q.r.Body != nil {
+		q.r.Body = &idleBody{body: q.r.Body, rc: rc, idle: idle, n: &q.in}
+	}
+}
+
+type idleBody struct {
+	body io.ReadCloser
+	rc   *http.ResponseController
+	idle time.Duration
+	next time.Time // when to move the deadlines again
+	n    *int64
+}
+
+func (b *idleBody) Read(p []byte) (int, error) {
+	if now := time.Now(); now.After(b.next) {
+		_ = b.rc.SetReadDeadline(now.Add(b.idle))
+		_ = b.rc.SetWriteDeadline(now.Add(2 * b.idle))
+		b.next = now.Add(b.idle / 8)
+	}
+	n, err := b.body.Read(p)
+	*b.n += int64(n)
+	return n, err
+}
+
+func (b *idleBody) Close() error { return b.body.Close() }
+
+// idleWriter is the answer's writer with a deadline that moves as long as the client reads.
+type idleWriter struct {
+	w    io.Writer
+	rc   *http.ResponseController
+	idle time.Duration
+	next time.Time
+}
+
+func (q *request) bodyWriter() *idleWriter {
+	return &idleWriter{w: q.w, rc: http.NewResponseController(q.w), idle: q.s.o.IdleTimeout}
+}
+
+func (w *idleWriter) Write(p []byte) (int, error) {
+	if now := time.Now(); now.After(w.next) {
+		_ = w.rc.SetWriteDeadline(now.Add(w.idle))
+		w.next = now.Add(w.idle / 8)
+	}
+	return w.w.Write(p)
+}
+
+// xmlns is the namespace of every document of the S3 API.
+const xmlns = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+// writeXML answers with a document.
+func (q *request) writeXML(status int, doc any) error {
+	b, err := xml.Marshal(doc)
+	if err != nil {
+		return err
+	}
+	return q.writeRawXML(status, append([]byte(xml.Header), b...))
+}
+
+func (q *request) writeRawXML(status int, b []byte) error {
+	h := q.w.Header()
+	h.Set("Content-Type", "application/xml")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	q.w.WriteHeader(status)
+	q.w.WriteHeaderNow()
+	if q.r.Method != http.MethodHead {
+		_, _ = q.w.Write(b) // a client that went away is nobody's error
+	}
+	return nil
+}
+
+// writeEmpty answers without a body.
+func (q *request) writeEmpty(status int) error {
+	if status != http.StatusNoContent && status != http.StatusNotModified {
+		q.w.Header().Set("Content-Length", "0")
+	}
+	q.w.WriteHeader(status)
+	q.w.WriteHeaderNow()
+	return nil
+}
+
+// intParam reads a query parameter as a number between lo and hi; above hi it is hi, absent it is def.
+func (q *request) intParam(name string, def, lo, hi int) (int, error) {
+	v := q.query.Get(name)
+	if v == "" {
+		return def, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < lo || n > 1<<31-1 {
+		return 0, s3err.New(s3err.InvalidArgument, "Argument %s must be an integer between %d and %d", name, lo, 1<<31-1)
+	}
+	return min(n, hi), nil
+}
+
+// ownerID is the canonical user id that stands for a tenant in documents: 64 hexadecimal digits, as AWS's.
+func ownerID(t tenancy.TenantID) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "k3fs canonical user %d", t))
+	return hex.EncodeToString(sum[:])
+}
+
+// checkExpectedOwner refuses a request that is meant for another owner's bucket (x-amz-expected-bucket-owner).
+func (q *request) checkExpectedOwner() error {
+	for _, name := range []string{"X-Amz-Expected-Bucket-Owner", "X-Amz-Source-Expected-Bucket-Owner"} {
+		want := q.r.Header.Get(name)
+		if want == "" {
+			continue
+		}
+		t := q.identity.Principal.Tenant
+		if want != ownerID(t) && want != fmt.Sprintf("%012d", t) {
+			return s3err.New(s3err.AccessDenied, "Access Denied")
+		}
+	}
+	return nil
+}
+
+type owner struct {
+	ID          string
+	DisplayName string
+}
+
+func ownerOf(t tenancy.TenantID) *owner {
+	return &owner{ID: ownerID(t), DisplayName: fmt.Sprintf("tenant-%d", t)}
+}
+
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+func xmlTime(t time.Time) string { return t.UTC().Format(timeFormat) }

@@ -1,0 +1,167 @@
+package s3api
+
+import (
+	"net/http"
+	"strings"
+
+	"k3fs/tenancy"
+)
+
+// level says what a path names.
+type level uint8
+
+const (
+	service level = iota // "/"
+	bucket               // "/bucket"
+	object               // "/bucket/key"
+)
+
+// route is one line of the table.
+type route struct {
+	name   string // the S3 API action
+	method string
+	level  level
+	// sub are the query parameters that choose this route, all of which must be there.
+	sub string
+	// header chooses this route when the request carries it.
+	header string
+	// params are further query parameters that the handler understands.
+	params string
+	// action is the permission that the namespace asks for; with several, what the handler does decides.
+	action tenancy.Action
+	handle func(*request) error
+}
+
+// routes is everything that the door can do.
+func routes() []route {
+	const list = "prefix delimiter encoding-type max-keys"
+	const overrides = "response-content-type response-content-language response-expires response-cache-control response-content-disposition response-content-encoding"
+	return []route{
+		{"ListBuckets", http.MethodGet, service, "", "", "max-buckets prefix continuation-token bucket-region", tenancy.ListAllBuckets, (*request).listBuckets},
+
+		{"CreateBucket", http.MethodPut, bucket, "", "", "", tenancy.CreateBucket, (*request).createBucket},
+		{"HeadBucket", http.MethodHead, bucket, "", "", "", tenancy.ListBucket, (*request).headBucket},
+		{"DeleteBucket", http.MethodDelete, bucket, "", "", "", tenancy.DeleteBucket, (*request).deleteBucket},
+		{"GetBucketLocation", http.MethodGet, bucket, "location", "", "", tenancy.GetBucketLocation, (*request).bucketLocation},
+		{"ListObjects", http.MethodGet, bucket, "", "", list + " marker", tenancy.ListBucket, (*request).listObjectsV1},
+		{"ListObjectsV2", http.MethodGet, bucket, "list-type", "", list + " start-after continuation-token fetch-owner", tenancy.ListBucket, (*request).listObjectsV2},
+		{"ListMultipartUploads", http.MethodGet, bucket, "uploads", "", "prefix delimiter encoding-type max-uploads key-marker upload-id-marker", tenancy.ListBucketUploads, (*request).listUploads},
+		{"DeleteObjects", http.MethodPost, bucket, "delete", "", "", tenancy.DeleteObject, (*request).deleteObjects},
+
+		{"GetObject", http.MethodGet, object, "", "", overrides, tenancy.GetObject, (*request).getObject},
+		{"HeadObject", http.MethodHead, object, "", "", overrides, tenancy.GetObject, (*request).headObject},
+		{"PutObject", http.MethodPut, object, "", "", "", tenancy.PutObject, (*request).putObject},
+		{"CopyObject", http.MethodPut, object, "", copySource, "", tenancy.PutObject, (*request).copyObject},
+		{"DeleteObject", http.MethodDelete, object, "", "", "", tenancy.DeleteObject, (*request).deleteObject},
+
+		{"CreateMultipartUpload", http.MethodPost, object, "uploads", "", "", tenancy.PutObject, (*request).createUpload},
+		{"UploadPart", http.MethodPut, object, "partNumber uploadId", "", "", tenancy.PutObject, (*request).putPart},
+		{"UploadPartCopy", http.MethodPut, object, "partNumber uploadId", copySource, "", tenancy.PutObject, (*request).copyPart},
+		{"CompleteMultipartUpload", http.MethodPost, object, "uploadId", "", "", tenancy.PutObject, (*request).completeUpload},
+		{"AbortMultipartUpload", http.MethodDelete, object, "uploadId", "", "", tenancy.AbortUpload, (*request).abortUpload},
+		{"ListParts", http.MethodGet, object, "uploadId", "", "max-parts part-number-marker encoding-type", tenancy.ListUploadParts, (*request).listParts},
+	}
+}
+
+const copySource = "X-Amz-Copy-Source"
+
+// subresources are the query parameters that S3 knows to change what a request means. One that the chosen
+// route does not understand is answered 501 whatever its value.
+const subresources = "accelerate acl analytics annotation append attributes compose cors delete encryption " +
+	"fetch intelligent-tiering inventory legal-hold lifecycle list-type location logging metadata metadataConfiguration metadataTable " +
+	"metadataInventoryTable metadataJournalTable metrics notification object-lock ownershipControls partNumber policy policyStatus " +
+	"publicAccessBlock rename renameObject replication requestPayment restore retention select select-type session " +
+	"tagging torrent uploadId uploads versionId versioning versions website"
+
+// routeIndex finds routes.
+type routeIndex struct {
+	routes map[string][]indexed // by method and level; the most particular first
+	known  map[string]bool      // subresources
+}
+
+type indexed struct {
+	route
+	sub    []string
+	params map[string]bool
+}
+
+func indexRoutes(all []route) routeIndex {
+	x := routeIndex{routes: map[string][]indexed{}, known: map[string]bool{}}
+	for _, name := range strings.Fields(subresources) {
+		x.known[name] = true
+	}
+	for _, r := range all {
+		i := indexed{route: r, sub: strings.Fields(r.sub), params: map[string]bool{}}
+		for _, name := range strings.Fields(r.params + " " + r.sub) {
+			i.params[name] = true
+		}
+		k := r.method + string('0'+rune(r.level))
+		at := len(x.routes[k])
+		for j, other := range x.routes[k] {
+			if len(i.sub) > len(other.sub) || len(i.sub) == len(other.sub) && i.header != "" && other.header == "" {
+				at = j
+				break
+			}
+		}
+		x.routes[k] = append(x.routes[k][:at], append([]indexed{i}, x.routes[k][at:]...)...)
+	}
+	return x
+}
+
+// find chooses the route of a request, and refuses what that route does not understand.
+func (x *routeIndex) find(q *request) (*route, error) {
+	at := service
+	switch {
+	case q.key != "":
+		at = object
+	case q.bucket != "":
+		at = bucket
+	}
+	if q.bucket == "" && q.key != "" {
+		return nil, notImplemented("The path names no bucket.")
+	}
+	candidates := x.routes[q.r.Method+string('0'+rune(at))]
+	for i := range candidates {
+		if c := &candidates[i]; c.matches(q) {
+			if err := x.checkParams(c, q); err != nil {
+				return nil, err
+			}
+			return &c.route, nil
+		}
+	}
+	return nil, notImplemented("The method or sub-resource you asked for is not implemented.")
+}
+
+func (i *indexed) matches(q *request) bool {
+	if i.header != "" && q.r.Header.Get(i.header) == "" {
+		return false
+	}
+	for _, name := range i.sub {
+		if !q.query.Has(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkParams refuses parameters that would change what the request means: every known sub-resource and
+// every parameter without a value that the route does not take, and on requests that change something
+// every unknown parameter at all.
+func (x *routeIndex) checkParams(i *indexed, q *request) error {
+	reads := q.r.Method == http.MethodGet || q.r.Method == http.MethodHead
+	for name, values := range q.query {
+		if i.params[name] || ofSignature(name) {
+			continue
+		}
+		if reads && !x.known[name] && values[0] != "" {
+			continue
+		}
+		return notImplemented("The query parameter %q is not implemented.", printable(name))
+	}
+	return nil
+}
+
+// ofSignature tells the parameters of a presigned URL, and the one by which SDKs name the operation.
+func ofSignature(name string) bool {
+	return name == "x-id" || len(name) > 6 && strings.EqualFold(name[:6], "x-amz-")
+}

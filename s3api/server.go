@@ -1,0 +1,186 @@
+package s3api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/oklog/ulid/v2"
+
+	"k3fs/namespace"
+	"k3fs/s3api/internal/payload"
+	"k3fs/s3api/internal/s3err"
+	"k3fs/s3api/internal/sigv4"
+	"k3fs/tenancy"
+)
+
+// HealthPath answers 200 while the daemon serves. "-" can never be a bucket.
+const HealthPath = "/-/healthz"
+
+// Options say what the door stands on. As and Authenticate are required.
+type Options struct {
+	// As returns the namespace as a principal may use it.
+	As func(tenancy.Principal) namespace.Objects
+	// Authenticate finds an access key's secret and principal, or fails with tenancy.ErrNoSuchKey.
+	Authenticate func(ctx context.Context, accessKey string) (secret string, p tenancy.Principal, err error)
+	// Health says whether both doors serve; nil means always.
+	Health func() error
+	// Region that buckets are in, by default us-east-1. Requests may be signed for any region.
+	Region string
+	// IdleTimeout ends a request whose body, or a response whose reader, makes no progress for so
+	// long. Default 60 s.
+	IdleTimeout time.Duration
+	// Now is the clock that signatures are checked against. Default time.Now.
+	Now func() time.Time
+	// Logger of requests that fail inside. Default slog.Default().
+	Logger *slog.Logger
+	// Done is told of each request that was answered; may be nil.
+	Done func(Request)
+}
+
+// Request is what Options.Done is told: a route's name ("PutObject"), the status, and how it went.
+type Request struct {
+	Operation string
+	Status    int
+	Elapsed   time.Duration
+	In, Out   int64 // bytes of the bodies
+}
+
+// Server is the S3 door as an http.Handler.
+type Server struct {
+	o        Options
+	verifier *sigv4.Verifier[tenancy.Principal]
+	routes   routeIndex
+	engine   *gin.Engine
+	bodies   payload.Opener
+}
+
+// New makes the door.
+func New(o Options) (*Server, error) {
+	if o.As == nil || o.Authenticate == nil {
+		return nil, errors.New("s3api: As and Authenticate are required")
+	}
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	s := &Server{o: o, routes: indexRoutes(routes())}
+	s.verifier = sigv4.New[tenancy.Principal](secrets(o.Authenticate), sigv4.Options{Now: o.Now})
+	gin.SetMode(gin.ReleaseMode)
+	s.engine = gin.New()
+	s.engine.RedirectTrailingSlash = false
+	s.engine.RedirectFixedPath = false
+	s.engine.HandleMethodNotAllowed = false
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodOptions} {
+		s.engine.Handle(m, "/*path", s.serve)
+	}
+	s.engine.NoRoute(s.serve)
+	return s, nil
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.ServeHTTP(w, r) }
+
+// secrets lets the verifier ask tenancy.
+type secrets func(ctx context.Context, accessKey string) (string, tenancy.Principal, error)
+
+func (f secrets) Secret(ctx context.Context, accessKey string) (string, tenancy.Principal, error) {
+	secret, p, err := f(ctx, accessKey)
+	switch {
+	case err == nil, errors.Is(err, tenancy.ErrNoSuchKey):
+		return secret, p, err
+	case errors.Is(err, tenancy.ErrSuspended):
+		return "", tenancy.Principal{}, s3err.Wrap(err, s3err.AccessDenied, "The account is suspended.")
+	}
+	return "", tenancy.Principal{}, &s3err.Error{Code: codeServiceUnavailable, Message: "Credentials can't be looked up now.", Err: err}
+}
+
+// serve is the one entry of every request.
+func (s *Server) serve(c *gin.Context) {
+	r := c.Request
+	if r.URL.Path == HealthPath {
+		s.health(c)
+		return
+	}
+	started := time.Now()
+	q := &request{s: s, gin: c, w: c.Writer, r: r, id: ulid.Make().String(), operation: "unknown"}
+	h := q.w.Header()
+	h.Set("Server", "k3fs")
+	h.Set("X-Amz-Request-Id", q.id)
+	h.Set("X-Amz-Id-2", q.id)
+	q.limitIdle()
+	q.answer()
+	if s.o.Done != nil {
+		s.o.Done(Request{Operation: q.operation, Status: c.Writer.Status(), Elapsed: time.Since(started),
+			In: q.in, Out: int64(max(c.Writer.Size(), 0))})
+	}
+}
+
+func (s *Server) health(c *gin.Context) {
+	status := http.StatusOK
+	body := "ok\n"
+	if s.o.Health != nil {
+		if err := s.o.Health(); err != nil {
+			status, body = http.StatusServiceUnavailable, "not ready\n"
+		}
+	}
+	c.Data(status, "text/plain; charset=utf-8", []byte(body))
+}
+
+// answer runs the request through route, authentication and handler, and writes the error if one is left.
+// A panic of a handler becomes a 500 and a log entry; the daemon goes on.
+func (q *request) answer() {
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			q.s.o.Logger.Error("s3: a handler panicked", "request", q.id, "operation", q.operation, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			q.fail(&namespace.Error{Op: q.operation, Kind: namespace.Internal})
+		}
+	}()
+	if err := q.dispatch(); err != nil {
+		q.fail(err)
+	}
+}
+
+func (q *request) dispatch() error {
+	path, ok := strings.CutPrefix(q.r.URL.Path, "/")
+	if !ok {
+		return s3err.New(s3err.InvalidURI, "Couldn't parse the specified URI.")
+	}
+	q.bucket, q.key, _ = strings.Cut(path, "/")
+	id, err := q.s.verifier.Verify(q.r)
+	if err != nil {
+		return err
+	}
+	q.query = q.r.URL.Query()
+	q.identity = id
+	q.view = q.s.o.As(id.Principal)
+	route, err := q.s.routes.find(q)
+	if err != nil {
+		return err
+	}
+	q.operation = route.name
+	if err := checkHeaders(route, q.r.Header); err != nil {
+		return err
+	}
+	if err := q.checkExpectedOwner(); err != nil {
+		return err
+	}
+	return route.handle(q)
+}
