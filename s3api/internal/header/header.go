@@ -150,6 +150,14 @@ func (e ETags) Match(etag string) bool {
 	return false
 }
 
+// List returns the tags without quotes; just "*" when it holds that.
+func (e ETags) List() []string {
+	if e.any {
+		return []string{"*"}
+	}
+	return e.tags
+}
+
 // ParseTime reads an HTTP date (RFC 9110, 5.6.7) or, as S3 does, an ISO 8601 one. What is neither is not ok,
 // and the condition it came in is to be ignored.
 func ParseTime(value string) (t time.Time, ok bool) {
