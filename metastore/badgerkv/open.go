@@ -1,0 +1,219 @@
+package badgerkv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"k3fs/metastore"
+)
+
+// Names in Options.Dir.
+const (
+	anchorName  = "anchor"
+	ballastName = "ballast"
+	badgerName  = "badger"
+)
+
+// anchorInterval is how long the anchor may stay unsynced.
+const anchorInterval = time.Second
+
+// Open opens the store in o.Dir, or makes one there. It returns an error that is ErrCorrupt if the store
+// holds less than was acknowledged, or if any table fails its checksums.
+func Open(o Options) (*Store, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o.setDefaults()
+	s := &Store{
+		opts: o, log: o.Logger, filling: newBatch(),
+		work: make(chan struct{}, 1), stopped: make(chan struct{}),
+		committed: make(chan struct{}), idle: make(chan struct{}),
+	}
+	seed := maphash.MakeSeed()
+	s.reads.New = func() any { return &readSet{seed: seed} }
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	go s.committer()
+	return s, nil
+}
+
+func (s *Store) open() error {
+	if err := os.MkdirAll(s.opts.Dir, 0o700); err != nil {
+		return fmt.Errorf("badgerkv: %w", err)
+	}
+	keys, err := deriveKeys(s.opts.Key)
+	if err != nil {
+		return err
+	}
+	a, err := openAnchor(filepath.Join(s.opts.Dir, anchorName), keys.anchor)
+	if err != nil {
+		return fmt.Errorf("badgerkv: anchor: %w", err)
+	}
+	s.anchor = a
+	if s.space, err = newSpace(s.opts, filepath.Join(s.opts.Dir, ballastName)); err != nil {
+		return fmt.Errorf("badgerkv: %w", err)
+	}
+	if s.sealer, err = newSealer(keys.value, s.anchor.state.epoch); err != nil {
+		return err
+	}
+	if err := s.checkFiles(keys); err != nil {
+		return err
+	}
+	if s.db, err = openBadger(s.badgerOptions(keys)); err != nil {
+		return err
+	}
+	return s.load()
+}
+
+// checkFiles looks at Badger's files before Badger does, which drops or crashes on damaged ones.
+func (s *Store) checkFiles(keys keys) error {
+	dir := filepath.Join(s.opts.Dir, badgerName)
+	_, err := os.Stat(filepath.Join(dir, badger.ManifestFilename))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if n := s.anchor.state.batch; n > 0 {
+			return fmt.Errorf("%w: %s holds no database, but %d batches were acknowledged: "+
+				"restore it from a backup", metastore.ErrCorrupt, dir, n)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("badgerkv: %w", err)
+	}
+	if err := syncLogs(dir); err != nil {
+		return fmt.Errorf("badgerkv: %w", err)
+	}
+	if s.opts.SkipVerify {
+		return nil
+	}
+	return verifyTables(dir, s.badgerOptions(keys))
+}
+
+// syncLogs makes durable what a killed process left in the page cache: it is about to be replayed, and
+// what comes after it must not outlive it.
+func syncLogs(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		file, err := os.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(file.Sync(), file.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) badgerOptions(k keys) badger.Options {
+	return badger.DefaultOptions(filepath.Join(s.opts.Dir, badgerName)).
+		WithSyncWrites(true).
+		WithDetectConflicts(false).
+		WithNumVersionsToKeep(1).
+		WithCompression(options.Snappy).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithEncryptionKey(k.badger).
+		WithMemTableSize(s.opts.MemTable).
+		WithNumMemtables(2).
+		WithNumCompactors(2).
+		WithBlockCacheSize(s.opts.BlockCache).
+		WithIndexCacheSize(s.opts.IndexCache).
+		// Never used, since every value is below ValueThreshold.
+		WithValueLogFileSize(1 << 20).
+		WithMetricsEnabled(false).
+		WithLogger(badgerLog{s.log})
+}
+
+// openBadger turns panics, Badger's way to report some kinds of damage, into errors.
+func openBadger(o badger.Options) (db *badger.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: opening badger: panic", metastore.ErrCorrupt)
+		}
+	}()
+	db, err = badger.OpenManaged(o)
+	if err != nil {
+		return nil, fmt.Errorf("%w: opening badger: %w", metastore.ErrCorrupt, err)
+	}
+	return db, nil
+}
+
+// load checks that the store holds what was acknowledged, and publishes the first view.
+func (s *Store) load() error {
+	last := s.db.MaxVersion()
+	if acknowledged := s.anchor.state.batch; last < acknowledged {
+		return fmt.Errorf("%w: batches up to %d were acknowledged, but the store ends with %d: its "+
+			"write-ahead log is damaged; restore the store from a backup", metastore.ErrCorrupt, acknowledged, last)
+	}
+	s.batches = last
+	b := s.newBase(last)
+	s.newest.Store(&view{base: b, top: s.filling.entries.Snapshot()})
+	s.db.SetDiscardTs(last)
+	var err error
+	if s.marks, err = loadMarks(b.txn, s.sealer, last, 4*s.opts.MemTable); err != nil {
+		return fmt.Errorf("%w; restore the store from a backup", err)
+	}
+	return nil
+}
+
+// Close implements metastore.Store. It waits for views and updates that are running.
+func (s *Store) Close() error {
+	if s.closing.Swap(true) {
+		return metastore.ErrClosed
+	}
+	s.wake()
+	<-s.committed
+	var err error
+	if failure := s.failure.Load(); failure != nil {
+		err = *failure
+	}
+	return errors.Join(err, s.release())
+}
+
+// release ends all that Open began. Nothing may be committed any more.
+func (s *Store) release() error {
+	if v := s.newest.Swap(nil); v != nil {
+		v.base.release()
+		<-s.idle
+	}
+	var errs []error
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.anchor != nil {
+		errs = append(errs, s.anchor.close())
+	}
+	return errors.Join(errs...)
+}
+
+// badgerLog passes Badger's messages on.
+type badgerLog struct{ log *slog.Logger }
+
+var _ badger.Logger = badgerLog{}
+
+func (l badgerLog) print(level slog.Level, format string, args []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, "badger: "+strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
+}
+
+func (l badgerLog) Errorf(format string, args ...any)   { l.print(slog.LevelError, format, args) }
+func (l badgerLog) Warningf(format string, args ...any) { l.print(slog.LevelWarn, format, args) }
+func (l badgerLog) Infof(format string, args ...any)    { l.print(slog.LevelDebug, format, args) }
+
+// Debugf drops the message: those quote keys.
+func (l badgerLog) Debugf(string, ...any) {}
