@@ -285,6 +285,7 @@ func TestRefusals(t *testing.T) {
 		"cut in the trailer":          {s3err.IncompleteBody, trailed("9\r\n123456789\r\n0\r\nx-amz-check")},
 		"cut before the end":          {s3err.IncompleteBody, trailed(good[:len(good)-2])},
 		"data after the end":          {s3err.InvalidRequest, trailed(good + "x")},
+		"line after the end":          {s3err.InvalidRequest, trailed(good + "\r\n\r\n")},
 		"size no number":              {s3err.InvalidRequest, trailed("x\r\n")},
 		"size signed":                 {s3err.InvalidRequest, trailed("+9\r\n123456789\r\n")},
 		"size empty":                  {s3err.InvalidRequest, trailed("\r\n123456789\r\n")},
