@@ -1,0 +1,238 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Size is a number of bytes, written in configuration as "256MiB" or a plain number.
+type Size int64
+
+// UnmarshalText reads a size.
+func (s *Size) UnmarshalText(text []byte) error {
+	n, err := humanize.ParseBytes(string(text))
+	if err != nil || n > 1<<62 {
+		return fmt.Errorf("%q is no size: write 512MiB, 2GiB or a number of bytes", text)
+	}
+	*s = Size(n)
+	return nil
+}
+
+// MarshalText writes a size.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// String returns a size as a person writes it.
+func (s Size) String() string { return strings.ReplaceAll(humanize.IBytes(uint64(max(s, 0))), " ", "") }
+
+// Config is what a daemon is told. Keys are those of the TOML file; flags, environment and defaults are
+// in Load. A Config prints without its secrets.
+type Config struct {
+	// Data is the directory of everything that k3fs stores. Required.
+	Data string `koanf:"data"`
+	// MasterKey is the file of the master key; default master.key in Data. Keep a copy elsewhere.
+	MasterKey string `koanf:"master_key"`
+
+	Log    LogConfig    `koanf:"log"`
+	S3     S3Config     `koanf:"s3"`
+	Mount  MountConfig  `koanf:"mount"`
+	Admin  AdminConfig  `koanf:"admin"`
+	Limits LimitsConfig `koanf:"limits"`
+	Root   RootConfig   `koanf:"root"`
+}
+
+// LogConfig says what is logged, to standard error.
+type LogConfig struct {
+	Level  string `koanf:"level"`  // debug, info, warn or error
+	Format string `koanf:"format"` // text, json, or auto: text on a terminal
+}
+
+// S3Config is the S3 endpoint.
+type S3Config struct {
+	Listen string `koanf:"listen"` // host:port; empty means no S3 door
+	Region string `koanf:"region"`
+
+	ReadHeaderTimeout time.Duration `koanf:"read_header_timeout"`
+	IdleTimeout       time.Duration `koanf:"idle_timeout"`  // of a connection between requests
+	StallTimeout      time.Duration `koanf:"stall_timeout"` // a body must move within this
+	MaxHeader         Size          `koanf:"max_header"`
+	MaxConnections    int           `koanf:"max_connections"`
+}
+
+// MountConfig is the POSIX mount.
+type MountConfig struct {
+	Point       string `koanf:"point"` // directory; empty means no mount
+	AllowOther  bool   `koanf:"allow_other"`
+	ReadOnly    bool   `koanf:"read_only"`
+	SyncOnClose bool   `koanf:"sync_on_close"`
+}
+
+// AdminConfig is the listener of metrics, health and profiles.
+type AdminConfig struct {
+	Listen string `koanf:"listen"` // host:port; empty means none
+	Pprof  string `koanf:"pprof"`  // on, off, or auto: only on a loopback address
+}
+
+// LimitsConfig bounds what the daemon takes of its host.
+type LimitsConfig struct {
+	Memory       Size          `koanf:"memory"`        // the Go heap's soft limit; a lower one of the cgroup wins
+	FreeSpace    Size          `koanf:"free_space"`    // writes are refused below it
+	StopDeadline time.Duration `koanf:"stop_deadline"` // from SIGTERM to exit
+}
+
+// RootConfig holds the root account's credentials: both or none. Only the environment, files named
+// there, and systemd credentials set them.
+type RootConfig struct {
+	AccessKey string `koanf:"access_key"`
+	SecretKey string `koanf:"secret_key"`
+}
+
+// String hides the secret.
+func (r RootConfig) String() string { return fmt.Sprintf("{%s hidden}", r.AccessKey) }
+
+// GoString hides the secret.
+func (r RootConfig) GoString() string { return r.String() }
+
+// Defaults is the configuration where nothing else is said.
+func Defaults() Config {
+	return Config{
+		Log: LogConfig{Level: "info", Format: "auto"},
+		S3: S3Config{
+			Listen: "127.0.0.1:9000", Region: "us-east-1",
+			ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, StallTimeout: time.Minute,
+			MaxHeader: 64 << 10, MaxConnections: 4096,
+		},
+		Mount:  MountConfig{AllowOther: true},
+		Admin:  AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
+		Limits: LimitsConfig{Memory: 400 << 20, StopDeadline: 9 * time.Second},
+	}
+}
+
+// ConfigError is a configuration that can't be used; the command exits with 78 (EX_CONFIG).
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return "configuration: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// Validate fills in what follows from the rest, and says everything that is wrong, each with the key to
+// change. Its error is a *ConfigError.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	c.validatePaths(bad)
+	c.validateListeners(bad)
+	if _, err := c.Log.level(); err != nil {
+		bad("log.level", "%q is not debug, info, warn or error", c.Log.Level)
+	}
+	if !oneOf(c.Log.Format, "auto", "text", "json") {
+		bad("log.format", "%q is not auto, text or json", c.Log.Format)
+	}
+	if !oneOf(c.Admin.Pprof, "auto", "on", "off") {
+		bad("admin.pprof", "%q is not auto, on or off", c.Admin.Pprof)
+	}
+	for key, d := range map[string]time.Duration{
+		"s3.read_header_timeout": c.S3.ReadHeaderTimeout, "s3.idle_timeout": c.S3.IdleTimeout,
+		"s3.stall_timeout": c.S3.StallTimeout, "limits.stop_deadline": c.Limits.StopDeadline,
+	} {
+		if d <= 0 {
+			bad(key, "must be over 0 (such as \"10s\")")
+		}
+	}
+	if c.S3.MaxHeader < 8<<10 || c.S3.MaxHeader > 16<<20 {
+		bad("s3.max_header", "%s is not within 8KiB and 16MiB", c.S3.MaxHeader)
+	}
+	if c.S3.MaxConnections < 1 {
+		bad("s3.max_connections", "must be at least 1")
+	}
+	if c.Limits.Memory < 128<<20 {
+		bad("limits.memory", "%s is under 128MiB, the least k3fs runs well with", c.Limits.Memory)
+	}
+	if (c.Root.AccessKey == "") != (c.Root.SecretKey == "") {
+		bad("root", "give both K3FS_ROOT_ACCESS_KEY and K3FS_ROOT_SECRET_KEY, or neither")
+	}
+	if len(errs) > 0 {
+		return &ConfigError{errors.Join(errs...)}
+	}
+	return nil
+}
+
+func (c *Config) validatePaths(bad func(key, format string, args ...any)) {
+	if c.Data == "" {
+		bad("data", "no data directory: give --data DIR, K3FS_DATA or data = \"DIR\"")
+		return
+	}
+	abs := func(key string, path *string) {
+		p, err := filepath.Abs(*path)
+		if err != nil {
+			bad(key, "%v", err)
+		}
+		*path = p
+	}
+	abs("data", &c.Data)
+	if c.MasterKey == "" {
+		c.MasterKey = filepath.Join(c.Data, "master.key")
+	}
+	abs("master_key", &c.MasterKey)
+	if c.Mount.Point == "" {
+		return
+	}
+	abs("mount.point", &c.Mount.Point)
+	if within(c.Data, c.Mount.Point) || within(c.Mount.Point, c.Data) {
+		bad("mount.point", "%s and the data directory %s must not contain each other", c.Mount.Point, c.Data)
+	}
+}
+
+func (c *Config) validateListeners(bad func(key, format string, args ...any)) {
+	if c.S3.Listen == "" && c.Mount.Point == "" {
+		bad("s3.listen", "neither an S3 address nor a mount point is given, so there is nothing to serve")
+	}
+	for key, addr := range map[string]string{"s3.listen": c.S3.Listen, "admin.listen": c.Admin.Listen} {
+		if addr == "" {
+			continue
+		}
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			bad(key, "%q is not host:port (such as 127.0.0.1:9000)", addr)
+			continue
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+			bad(key, "%q has no port number", addr)
+		} else if n != 0 && key == "admin.listen" && addr == c.S3.Listen {
+			bad(key, "%s is already the S3 address", addr)
+		}
+	}
+}
+
+// within reports whether path is dir or below it.
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+func oneOf(s string, all ...string) bool {
+	for _, a := range all {
+		if s == a {
+			return true
+		}
+	}
+	return false
+}
+
+func (c LogConfig) level() (slog.Level, error) {
+	var l slog.Level
+	if !oneOf(strings.ToLower(c.Level), "debug", "info", "warn", "error") {
+		return l, fmt.Errorf("unknown level %q", c.Level)
+	}
+	return l, l.UnmarshalText([]byte(c.Level))
+}

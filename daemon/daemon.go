@@ -1,0 +1,161 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"k3fs/namespace"
+	"k3fs/tenancy"
+)
+
+// How the time from SIGTERM to exit is shared: each step gets up to its part of limits.stop_deadline.
+const (
+	drainShare   = 0.4 // S3 requests that are running
+	unmountShare = 0.3 // flush and unmount
+)
+
+// Daemon is a running k3fs.
+type Daemon struct {
+	cfg     Config
+	log     *slog.Logger
+	version string
+	notify  notifier
+
+	stores  *stores
+	ns      *namespace.FS
+	mount   *mount // nil without a mount point
+	health  *health
+	metrics *metrics
+
+	s3, admin     *http.Server
+	s3At, adminAt net.Listener
+	failed        chan error // a listener that broke
+}
+
+// Run runs k3fs until ctx ends, which is a clean end, or until it can't go on. The configuration must be
+// validated. Errors that a changed configuration would cure are *ConfigError.
+func Run(ctx context.Context, cfg Config, version string, log *slog.Logger) error {
+	limitMemory(cfg.Limits.Memory, log)
+	d := &Daemon{cfg: cfg, log: log, version: version, notify: notifier{log}, failed: make(chan error, 2)}
+	if err := d.open(ctx); err != nil {
+		return errors.Join(err, d.close())
+	}
+	reason := d.serve(ctx)
+	if reason != nil {
+		log.Error("can't go on", "err", reason)
+	} else {
+		log.Info("stopping")
+	}
+	return errors.Join(reason, d.close())
+}
+
+// open opens everything, in the order of the package comment.
+func (d *Daemon) open(ctx context.Context) (err error) {
+	begun := time.Now()
+	if d.stores, err = openStores(ctx, d.cfg, d.log); err != nil {
+		return err
+	}
+	if err := d.stores.rootCredentials(ctx, d.cfg, d.log); err != nil {
+		return err
+	}
+	d.ns, err = namespace.Open(ctx, namespace.Options{
+		KV: d.stores.kv, Chunks: d.stores.chunks, Authority: d.stores.tenancy,
+		Logger: d.log, Region: d.cfg.S3.Region,
+	})
+	if err != nil {
+		return fmt.Errorf("open the namespace: %w", err)
+	}
+	d.health = &health{kv: d.stores.kv, stopped: []<-chan struct{}{d.stores.kv.Stopped(), d.stores.chunks.Stopped()},
+		gone: make(chan struct{}), point: d.cfg.Mount.Point}
+	d.metrics = newMetrics(d)
+	if err := d.listenAdmin(); err != nil {
+		return err
+	}
+	if err := d.openMount(ctx); err != nil {
+		return err
+	}
+	if err := d.listenS3(); err != nil {
+		return err
+	}
+	d.health.set(serving)
+	if err := d.answers(ctx); err != nil {
+		return err
+	}
+	d.log.Info("k3fs serves", "version", d.version, "data", d.cfg.Data, "s3", address(d.s3At),
+		"mount", d.cfg.Mount.Point, "admin", address(d.adminAt), "after", time.Since(begun).Round(time.Millisecond).String())
+	return nil
+}
+
+// answers proves that both doors answer, as a client would find out.
+func (d *Daemon) answers(ctx context.Context) error {
+	if err := d.health.Probe(ctx); err != nil {
+		return err
+	}
+	if d.s3At == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return probeS3(ctx, d.s3At.Addr().String())
+}
+
+// serve waits for the end: nil when ctx ended, else why the daemon can't go on.
+func (d *Daemon) serve(ctx context.Context) error {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	go d.notify.watch(watching, d.health.Probe)
+	d.notify.ready()
+	d.notify.status("serving")
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-d.health.stopped[0]:
+	case <-d.health.stopped[1]:
+	case <-d.health.gone:
+	case err := <-d.failed:
+		return err
+	}
+	return d.health.Failed()
+}
+
+// close closes what open opened, the doors first, within the stop deadline as far as it depends on
+// others. It is called once.
+func (d *Daemon) close() error {
+	d.notify.stopping()
+	var errs []error
+	if d.health != nil {
+		d.health.set(stopping)
+	}
+	limit := d.cfg.Limits.StopDeadline
+	errs = append(errs, d.drainS3(time.Duration(float64(limit)*drainShare)))
+	if d.mount != nil {
+		errs = append(errs, d.mount.close(time.Duration(float64(limit)*unmountShare)))
+	}
+	if d.ns != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		errs = append(errs, d.ns.Close(ctx))
+		cancel()
+	}
+	if d.stores != nil {
+		errs = append(errs, d.stores.close())
+	}
+	if d.admin != nil {
+		errs = append(errs, d.admin.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// objects is the S3 door's way into the namespace.
+func (d *Daemon) objects(p tenancy.Principal) namespace.Objects { return d.ns.As(p) }
+
+func address(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
+}

@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/dustin/go-humanize"
+
+	"k3fs/chunkstore"
+	"k3fs/metastore"
+	"k3fs/tenancy"
+)
+
+// Report is what Fsck found.
+type Report struct {
+	Data     string   `json:"data"`
+	Records  int64    `json:"records"`  // of metadata, each authenticated
+	Segments int      `json:"segments"` // of data
+	Bytes    int64    `json:"bytes"`    // allocated by the segments
+	Problems []string `json:"problems"` // each an inconsistency; none means clean
+}
+
+// Summary is the report in one line.
+func (r Report) Summary() string {
+	verdict := "clean"
+	if n := len(r.Problems); n == 1 {
+		verdict = "1 problem"
+	} else if n > 1 {
+		verdict = fmt.Sprintf("%d problems", n)
+	}
+	return fmt.Sprintf("%s: %s (%d records, %d segments, %s of data)",
+		r.Data, verdict, r.Records, r.Segments, humanize.IBytes(uint64(r.Bytes)))
+}
+
+// Fsck checks the data directory of cfg, which no daemon may use meanwhile: every record of the metadata,
+// and that metadata and data agree; with deep also every byte of data. It repairs nothing and frees
+// nothing; as fsck of a journaling file system does, it replays the metadata's log of a daemon that was
+// killed. What is wrong is in the report; the error says why the check could not be done.
+func Fsck(ctx context.Context, cfg Config, deep bool, log *slog.Logger) (r Report, err error) {
+	r = Report{Data: cfg.Data, Problems: []string{}}
+	for _, need := range []string{cfg.MasterKey, filepath.Join(cfg.Data, metaDir)} {
+		if _, err := os.Stat(need); err != nil {
+			return r, fmt.Errorf("%s is no data directory of k3fs: %w", cfg.Data, err)
+		}
+	}
+	limitMemory(cfg.Limits.Memory, log)
+	s, err := openStores(ctx, cfg, log)
+	if corrupt(err) {
+		r.Problems = append(r.Problems, err.Error())
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := r.countRecords(ctx, s.kv); err != nil {
+		return r, err
+	}
+	infos, err := s.chunks.Segments(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.Segments = len(infos)
+	for _, info := range infos {
+		r.Bytes += info.Allocated
+	}
+	return r, r.checkNamespace(ctx, s, deep, log)
+}
+
+// countRecords reads every record, which authenticates it.
+func (r *Report) countRecords(ctx context.Context, kv metastore.Store) error {
+	err := kv.View(ctx, func(t metastore.Reader) error {
+		r.Records = 0
+		return t.Scan(metastore.Range{}, func(_, _ []byte) (bool, error) {
+			r.Records++
+			return true, ctx.Err()
+		})
+	})
+	if corrupt(err) {
+		r.Problems = append(r.Problems, fmt.Sprintf("after %d records: %v", r.Records, err))
+		return nil
+	}
+	return err
+}
+
+// corrupt reports whether err tells of damage, not of a check that could not be done.
+func corrupt(err error) bool {
+	return errors.Is(err, metastore.ErrCorrupt) || errors.Is(err, chunkstore.ErrCorrupt) ||
+		errors.Is(err, tenancy.ErrCorrupt) && !errors.Is(err, fs.ErrNotExist)
+}

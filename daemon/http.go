@@ -1,0 +1,144 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
+
+	"k3fs/s3api"
+)
+
+// listenS3 opens the S3 door.
+func (d *Daemon) listenS3() error {
+	if d.cfg.S3.Listen == "" {
+		return nil
+	}
+	door, err := s3api.New(s3api.Options{
+		As: d.objects, Authenticate: d.stores.tenancy.Authenticate, Health: d.health.Ready,
+		Region: d.cfg.S3.Region, IdleTimeout: d.cfg.S3.StallTimeout, Logger: d.log, Done: d.metrics.request,
+	})
+	if err != nil {
+		return err
+	}
+	l, err := listen("s3.listen", d.cfg.S3.Listen)
+	if err != nil {
+		return err
+	}
+	d.s3At = l
+	d.s3 = d.server(door)
+	go d.run(d.s3, netutil.LimitListener(l, d.cfg.S3.MaxConnections), "S3 endpoint")
+	return nil
+}
+
+// listenAdmin opens the listener of health, metrics and profiles.
+func (d *Daemon) listenAdmin() error {
+	if d.cfg.Admin.Listen == "" {
+		return nil
+	}
+	l, err := listen("admin.listen", d.cfg.Admin.Listen)
+	if err != nil {
+		return err
+	}
+	d.adminAt = l
+	d.admin = d.server(d.adminRoutes(loopback(l.Addr())))
+	go d.run(d.admin, netutil.LimitListener(l, 64), "admin endpoint")
+	return nil
+}
+
+// adminRoutes are the pages of the admin listener. Profiles show memory, so by default they are there for
+// this host only.
+func (d *Daemon) adminRoutes(local bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := d.health.Ready(); err != nil {
+			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	if p := d.cfg.Admin.Pprof; p == "on" || p == "auto" && local {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// server bounds what a client may hold open. Bodies may take long, so the doors bound their stalls.
+func (d *Daemon) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: d.cfg.S3.ReadHeaderTimeout,
+		IdleTimeout:       d.cfg.S3.IdleTimeout,
+		MaxHeaderBytes:    int(d.cfg.S3.MaxHeader),
+		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug), // of broken connections
+	}
+}
+
+func (d *Daemon) run(s *http.Server, l net.Listener, what string) {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		d.failed <- fmt.Errorf("%s: %w", what, err)
+	}
+}
+
+// drainS3 stops accepting, lets running requests end within limit, and then cuts them off: they are not
+// acknowledged.
+func (d *Daemon) drainS3(limit time.Duration) error {
+	if d.s3 == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	err := d.s3.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		d.log.Warn("S3 requests were cut off", "after", limit)
+		err = d.s3.Close()
+	}
+	return err
+}
+
+// probeS3 asks the S3 door at addr for its health, over the network.
+func probeS3(ctx context.Context, addr string) error {
+	if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).IsUnspecified() {
+		addr = net.JoinHostPort("localhost", port)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+s3api.HealthPath, nil)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return fmt.Errorf("the S3 endpoint does not answer: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the S3 endpoint answers %s", resp.Status)
+	}
+	return nil
+}
+
+func listen(key, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, &ConfigError{fmt.Errorf("%s: %w", key, err)}
+	}
+	return l, nil
+}
+
+func loopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}

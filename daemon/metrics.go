@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"k3fs/s3api"
+)
+
+// latencies are the buckets of request durations, in seconds: from what memory answers to what a large
+// upload takes.
+var latencies = []float64{.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
+// metrics is what /metrics shows. Names of objects or tenants are never labels.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec   // door, operation, code
+	seconds  *prometheus.HistogramVec // door, operation
+	bytes    *prometheus.CounterVec   // door, direction
+}
+
+func newMetrics(d *Daemon) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "k3fs_requests_total",
+			Help: "Requests answered, by door, operation and result."}, []string{"door", "operation", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "k3fs_request_seconds",
+			Help: "Time to answer a request, by door and operation.", Buckets: latencies}, []string{"door", "operation"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "k3fs_bytes_total",
+			Help: "Bytes of data that crossed a door."}, []string{"door", "direction"}),
+	}
+	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "k3fs_info", Help: "1, with the version.",
+		ConstLabels: prometheus.Labels{"version": d.version}}, func() float64 { return 1 })
+	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "k3fs_ready", Help: "1 if the daemon serves."},
+		func() float64 {
+			if d.health.Ready() != nil {
+				return 0
+			}
+			return 1
+		})
+	m.registry.MustRegister(m.requests, m.seconds, m.bytes, info, ready, usageCollector{d},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// request counts one request of the S3 door.
+func (m *metrics) request(r s3api.Request) {
+	m.count("s3", r.Operation, strconv.Itoa(r.Status), r.Elapsed)
+	m.moved("s3", r.In, r.Out)
+}
+
+func (m *metrics) count(door, operation, code string, elapsed time.Duration) {
+	m.requests.WithLabelValues(door, operation, code).Inc()
+	m.seconds.WithLabelValues(door, operation).Observe(elapsed.Seconds())
+}
+
+func (m *metrics) moved(door string, in, out int64) {
+	m.bytes.WithLabelValues(door, "in").Add(float64(in))
+	m.bytes.WithLabelValues(door, "out").Add(float64(out))
+}
+
+// usageCollector reads the chunk store's usage once per scrape.
+type usageCollector struct{ d *Daemon }
+
+var (
+	diskTotal    = prometheus.NewDesc("k3fs_disk_bytes", "Size of the data directory's file system.", nil, nil)
+	diskFree     = prometheus.NewDesc("k3fs_disk_free_bytes", "Free bytes of it.", nil, nil)
+	diskLow      = prometheus.NewDesc("k3fs_disk_low_water_bytes", "Writes are refused when less is free.", nil, nil)
+	segments     = prometheus.NewDesc("k3fs_chunk_segments", "Segment files.", nil, nil)
+	chunkMoved   = prometheus.NewDesc("k3fs_chunk_bytes_total", "Plaintext bytes appended, read and freed.", []string{"operation"}, nil)
+	storeStopped = prometheus.NewDesc("k3fs_stopped", "1 once a write to the disk failed or the mount is gone.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (usageCollector) Describe(c chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{diskTotal, diskFree, diskLow, segments, chunkMoved, storeStopped} {
+		c <- desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (u usageCollector) Collect(c chan<- prometheus.Metric) {
+	gauge := func(desc *prometheus.Desc, v float64) {
+		c <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v)
+	}
+	now := u.d.stores.chunks.Usage()
+	gauge(diskTotal, float64(now.Total))
+	gauge(diskFree, float64(now.Free))
+	gauge(diskLow, float64(now.LowWater))
+	gauge(segments, float64(now.Segments))
+	for operation, v := range map[string]uint64{"append": now.Appended, "read": now.Read, "free": now.Freed} {
+		c <- prometheus.MustNewConstMetric(chunkMoved, prometheus.CounterValue, float64(v), operation)
+	}
+	stopped := 0.0
+	if u.d.health.Failed() != nil {
+		stopped = 1
+	}
+	gauge(storeStopped, stopped)
+}

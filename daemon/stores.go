@@ -1,0 +1,196 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+
+	"k3fs/chunkstore"
+	"k3fs/metastore/badgerkv"
+	"k3fs/tenancy"
+)
+
+// What is in the data directory.
+const (
+	lockFile        = "lock"
+	metaDir         = "meta"
+	chunksDir       = "chunks"
+	credentialsFile = "root-credentials"
+)
+
+// defaultFreeSpace is kept free where nothing is configured: this, or an eighth of a smaller disk.
+const defaultFreeSpace = 256 << 20
+
+// stores is everything that is open below the namespace.
+type stores struct {
+	lock    *os.File
+	kv      *badgerkv.Store
+	chunks  *chunkstore.Store
+	tenancy *tenancy.Tenancy
+}
+
+// openStores locks the data directory and opens what is in it. On an error nothing stays open.
+func openStores(ctx context.Context, cfg Config, log *slog.Logger) (_ *stores, err error) {
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	s := new(stores)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.lock, err = lockData(cfg.Data); err != nil {
+		return nil, err
+	}
+	master, err := masterKey(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	reserve, err := freeSpace(cfg)
+	if err != nil {
+		return nil, err
+	}
+	// The metastore opens before the chunk store, whose keys are in it. Until that is open no record
+	// refers to data, so there is nothing for the barrier to do.
+	var chunks atomic.Pointer[chunkstore.Store]
+	s.kv, err = badgerkv.Open(badgerkv.Options{
+		Dir: filepath.Join(cfg.Data, metaDir), Key: master.MetadataKey(), LowWater: reserve, Logger: log,
+		Barrier: func(ctx context.Context) error {
+			if c := chunks.Load(); c != nil {
+				return c.Sync(ctx)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open metadata: %w", err)
+	}
+	if s.tenancy, err = tenancy.Open(ctx, s.kv, tenancy.Options{Master: master}); err != nil {
+		return nil, err
+	}
+	s.chunks, err = chunkstore.Open(ctx, chunkstore.Options{
+		Dir: filepath.Join(cfg.Data, chunksDir), Keys: s.tenancy, Logger: log,
+		LowWater: reserve + reserve/4, // data stops first, so that there is room to record deletes
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open data: %w", err)
+	}
+	chunks.Store(s.chunks)
+	return s, nil
+}
+
+// close makes everything durable and closes it. The metastore goes first: its last batch needs the
+// chunk store's Sync.
+func (s *stores) close() error {
+	var errs []error
+	if s.kv != nil {
+		errs = append(errs, s.kv.Close())
+	}
+	if s.chunks != nil {
+		errs = append(errs, s.chunks.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// ErrLocked: another k3fs runs on the data directory.
+var ErrLocked = errors.New("the data directory is in use by another k3fs")
+
+// lockData takes the lock of a data directory, which the kernel frees when its file is closed or the
+// process ends.
+func lockData(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockFile)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = fmt.Errorf("%w: %s is locked", ErrLocked, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// masterKey loads the master key, or makes it where no data is yet that another one must have sealed.
+func masterKey(cfg Config, log *slog.Logger) (*tenancy.Master, error) {
+	m, err := tenancy.LoadMaster(cfg.MasterKey)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return m, err
+	}
+	for _, dir := range []string{metaDir, chunksDir} {
+		if exists(filepath.Join(cfg.Data, dir)) {
+			return nil, fmt.Errorf("the master key %s is missing, but %s holds data that needs it: restore the key from your copy", cfg.MasterKey, cfg.Data)
+		}
+	}
+	if m, err = tenancy.CreateMaster(cfg.MasterKey); err != nil {
+		return nil, err
+	}
+	log.Warn("made a master key: without it all data is lost, so keep a copy elsewhere", "file", cfg.MasterKey)
+	return m, nil
+}
+
+// freeSpace is the free space that is kept, in bytes.
+func freeSpace(cfg Config) (int64, error) {
+	if cfg.Limits.FreeSpace > 0 {
+		return int64(cfg.Limits.FreeSpace), nil
+	}
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(cfg.Data, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", cfg.Data, err)
+	}
+	return min(defaultFreeSpace, int64(st.Blocks)*st.Bsize/8), nil
+}
+
+// rootCredentials gives the root account the configured credentials, or the ones that are made once. Those
+// are kept in a file, in the form that a shell and --env-file read.
+func (s *stores) rootCredentials(ctx context.Context, cfg Config, log *slog.Logger) error {
+	c, err := s.tenancy.EnsureRoot(ctx, cfg.Root.AccessKey, cfg.Root.SecretKey)
+	if errors.Is(err, tenancy.ErrInvalid) {
+		return &ConfigError{fmt.Errorf("K3FS_ROOT_ACCESS_KEY and K3FS_ROOT_SECRET_KEY: %w", err)}
+	}
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(cfg.Data, credentialsFile)
+	if !c.Generated { // an earlier file would tell credentials that are no longer true
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	text := fmt.Sprintf("AWS_ACCESS_KEY_ID=%s\nAWS_SECRET_ACCESS_KEY=%s\n", c.AccessKey, c.Secret)
+	if old, err := os.ReadFile(path); err == nil && string(old) == text {
+		return nil
+	}
+	if err := replaceFile(path, []byte(text)); err != nil {
+		return fmt.Errorf("keep the root credentials: %w", err)
+	}
+	log.Info("made root credentials", "file", path, "access_key", c.AccessKey)
+	return nil
+}
+
+// replaceFile puts data in place of a file, whole, mode 0600.
+func replaceFile(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // when it fails half-way
+	_, err = tmp.Write(data)
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
