@@ -49,9 +49,9 @@ func (b *batch) add(writes layer.Layer) {
 		b.born = time.Now()
 	}
 	writes.Ascend(func(e layer.Entry) bool {
-		b.bytes += len(e.Key) + len(e.Value)
+		b.bytes += e.Size()
 		if old, replaced := b.entries.Put(e); replaced {
-			b.bytes -= len(old.Key) + len(old.Value)
+			b.bytes -= old.Size()
 		}
 		return true
 	})
@@ -201,14 +201,14 @@ func (s *Store) writeBadger(b *batch, ts uint64) error {
 		start := len(arena)
 		arena = append(append(arena, kindData), e.Key...)
 		key := arena[start:len(arena):len(arena)]
-		if e.Deleted {
+		if e.Deleted() {
 			err = txn.Delete(key)
 			return err == nil
 		}
 		arena = additional(arena, ts)
 		ad := arena[start:]
 		start = len(arena)
-		arena = s.sealer.seal(arena, e.Value, ad)
+		arena = s.sealer.seal(arena, e.Value(), ad)
 		err = txn.Set(key, arena[start:len(arena):len(arena)])
 		return err == nil
 	})

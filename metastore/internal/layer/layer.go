@@ -17,11 +17,26 @@ import (
 // degree of the trees: small, since every commit copies one path of nodes.
 const degree = 8
 
-// Entry is what a Layer says of a key. Its slices are never modified once they are in a layer.
+// Entry is what a Layer says of a key. Its slices are never modified once they are in a layer. It is
+// small, because every commit copies some hundred of them.
 type Entry struct {
-	Key, Value []byte
-	Deleted    bool // the key has no value, whatever the layers below say
+	Key   []byte
+	value *[]byte // nil if deleted
 }
+
+// Deleted tells that the key has no value, whatever the layers below say.
+func (e Entry) Deleted() bool { return e.value == nil }
+
+// Value is the key's value, nil if Deleted.
+func (e Entry) Value() []byte {
+	if e.value == nil {
+		return nil
+	}
+	return *e.value
+}
+
+// Size is the bytes of key and value.
+func (e Entry) Size() int { return len(e.Key) + len(e.Value()) }
 
 func less(a, b Entry) bool { return bytes.Compare(a.Key, b.Key) < 0 }
 
@@ -93,10 +108,10 @@ func (m *merge) inRange() bool {
 func (m *merge) emit() error {
 	e := m.it.Item()
 	m.valid = m.it.Next()
-	if e.Deleted {
+	if e.Deleted() {
 		return nil
 	}
-	value := e.Value
+	value := e.Value()
 	if m.r.KeysOnly {
 		value = nil
 	}

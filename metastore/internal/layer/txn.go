@@ -45,10 +45,10 @@ func (t *Txn) Bytes() int { return t.bytes }
 func (t *Txn) Get(key []byte) ([]byte, error) {
 	if t.writes.tree != nil {
 		if e, ok := t.writes.Get(key); ok {
-			if e.Deleted {
+			if e.Deleted() {
 				return nil, metastore.ErrNotFound
 			}
-			return e.Value, nil
+			return e.Value(), nil
 		}
 	}
 	if t.tracker != nil {
@@ -94,12 +94,13 @@ func (t *Txn) Set(key, value []byte) error {
 	buf := make([]byte, len(key)+len(value))
 	n := copy(buf, key)
 	copy(buf[n:], value)
-	return t.put(Entry{Key: buf[:n:n], Value: buf[n:]})
+	own := buf[n:]
+	return t.put(Entry{Key: buf[:n:n], value: &own})
 }
 
 // Delete implements metastore.Txn.
 func (t *Txn) Delete(key []byte) error {
-	return t.put(Entry{Key: append([]byte(nil), key...), Deleted: true})
+	return t.put(Entry{Key: append([]byte(nil), key...)})
 }
 
 func (t *Txn) put(e Entry) error {
@@ -112,9 +113,9 @@ func (t *Txn) put(e Entry) error {
 	if t.writes.tree == nil {
 		t.writes = New()
 	}
-	t.bytes += len(e.Key) + len(e.Value)
+	t.bytes += e.Size()
 	if old, replaced := t.writes.Put(e); replaced {
-		t.bytes -= len(old.Key) + len(old.Value)
+		t.bytes -= old.Size()
 	}
 	if t.bytes > metastore.MaxUpdateBytes || t.writes.Len() > metastore.MaxUpdateKeys {
 		return t.fail(metastore.ErrTooBig)
