@@ -59,7 +59,10 @@ func newServer(t *testing.T, tls bool) *server {
 	} else {
 		s.Start()
 	}
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		s.Close()
+		s.bodies.Close()
+	})
 	return s
 }
 

@@ -10,7 +10,8 @@
 // io.EOF is an *s3err.Error.
 //
 // MD5, which the ETag needs and which is slower than everything else here, runs beside the data path in a
-// goroutine of the Reader with a bounded queue; only Content-MD5 makes io.EOF wait for it.
+// goroutine of the Reader with a bounded queue; only Content-MD5 makes io.EOF wait for it. One body uses the
+// standard library, several at once share the lanes of md5-simd.
 package payload
 
 import (
@@ -54,10 +55,16 @@ type Result struct {
 	Checksum Checksum
 }
 
-// Opener opens request bodies. It holds the buffers they share and is safe for concurrent use.
-// The zero value is ready.
+// Opener opens request bodies. It holds what they share and is safe for concurrent use. The zero value is
+// ready; Close it after the last of its bodies.
 type Opener struct {
-	blocks blockPool
+	md5 md5Pool
+}
+
+// Close ends the Opener's background work. All bodies it opened must be closed.
+func (o *Opener) Close() error {
+	o.md5.close()
+	return nil
 }
 
 // Reader is a body being read and verified. It is not safe for concurrent use. Close must be called.
@@ -111,7 +118,7 @@ func (o *Opener) Open(r *http.Request, p sigv4.Payload, want Request) (*Reader, 
 		b.sha, b.wantSHA = sha256.New(), p.SHA256
 	}
 	if want.MD5 || b.checkMD5 {
-		b.md5 = newMD5(&o.blocks, length)
+		b.md5 = newMD5(&o.md5, length)
 	}
 	body := r.Body
 	if body == nil {

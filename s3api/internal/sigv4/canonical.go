@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"k3fs/s3api/internal/s3err"
 )
@@ -68,6 +69,29 @@ func headerValues(r *http.Request, lower string) []string {
 		}
 	case "transfer-encoding":
 		return r.TransferEncoding
+	}
+	return nil
+}
+
+// hoist sets the x-amz-* parameters of a proven, presigned query as headers, which is where SDKs take them
+// from when they presign, and how S3 reads them: an object lock or metadata must not be lost on the way.
+//
+// Left out are the parameters of the signature itself, and the checksums that SDKs compute while they presign,
+// of a body they do not have.
+func hoist(r *http.Request, query []param) error {
+	for _, p := range query {
+		name := strings.ToLower(p.name)
+		switch {
+		case !strings.HasPrefix(name, "x-amz-"), strings.HasPrefix(name, "x-amz-checksum-"), strings.HasPrefix(name, "x-amz-sdk-"):
+			continue
+		case slices.ContainsFunc(presignNames, func(s string) bool { return strings.EqualFold(s, name) }):
+			continue
+		}
+		key := textproto.CanonicalMIMEHeaderKey(name)
+		if len(r.Header[key]) > 0 || !isToken(name) || strings.ContainsFunc(p.value, unicode.IsControl) {
+			return s3err.New(s3err.InvalidArgument, "The query parameter %q cannot be taken as a header of this request.", name)
+		}
+		r.Header[key] = []string{strings.Trim(p.value, " \t")}
 	}
 	return nil
 }

@@ -124,14 +124,20 @@ func (v *Verifier[P]) presignedClaim(r *http.Request, query []param) (*claim, er
 	return c, c.presignedPayload(r, fields)
 }
 
+// presignNames are the query parameters of a presigned URL, the required ones first.
+var presignNames = []string{
+	"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Expires",
+	"X-Amz-Content-Sha256", "X-Amz-Security-Token",
+}
+
+const presignRequired = 6
+
 // presignFields collects the X-Amz- parameters of a presigned URL. S3 writes them in exactly one way: a
 // name in another case, or one that comes twice, is refused rather than ignored.
 func presignFields(query []param) (map[string]string, error) {
-	required := []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Expires"}
-	known := append(required[:len(required):len(required)], "X-Amz-Content-Sha256", "X-Amz-Security-Token")
 	fields := map[string]string{}
 	for _, p := range query {
-		for _, name := range known {
+		for _, name := range presignNames {
 			if !strings.EqualFold(p.name, name) {
 				continue
 			}
@@ -141,7 +147,7 @@ func presignFields(query []param) (map[string]string, error) {
 			fields[name] = p.value
 		}
 	}
-	for _, name := range required {
+	for _, name := range presignNames[:presignRequired] {
 		if fields[name] == "" {
 			return nil, s3err.New(s3err.AuthorizationQueryError, "Query-string authentication version 4 requires the X-Amz-Algorithm, "+
 				"X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.")

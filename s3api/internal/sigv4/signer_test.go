@@ -202,6 +202,42 @@ func sameRequest(a, b *http.Request) bool {
 	return true
 }
 
+// TestHoisting: what an SDK moved from headers into a presigned query comes back as headers.
+func TestHoisting(t *testing.T) {
+	presign := func(query url.Values, headers ...string) *http.Request {
+		r := clientRequest(t, "PUT", "/b/k", query)
+		r.URL.RawQuery += "&X-Amz-Expires=60"
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		sdk := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableHeaderHoisting = true })
+		signed, _, err := sdk.PresignHTTP(t.Context(), aws.Credentials{AccessKeyID: accessKey, SecretAccessKey: secretKey},
+			r, "UNSIGNED-PAYLOAD", "s3", "us-east-1", signedAt)
+		require.NoError(t, err)
+		r.URL, err = url.Parse(signed)
+		require.NoError(t, err)
+		return asServed(t, r)
+	}
+	r := presign(url.Values{"x-amz-object-lock-mode": {"COMPLIANCE"}, "X-Amz-Meta-A": {"b c"},
+		"x-amz-checksum-crc32": {"AAAAAA=="}, "x-amz-sdk-checksum-algorithm": {"CRC32"}, "partNumber": {"1"}})
+	_, err := verifierAt(signedAt).Verify(r)
+	require.NoError(t, err)
+	r.Header.Del("User-Agent")
+	r.Header.Del("Content-Length")
+	require.Equal(t, http.Header{"X-Amz-Object-Lock-Mode": {"COMPLIANCE"}, "X-Amz-Meta-A": {"b c"}}, r.Header)
+
+	for _, r := range []*http.Request{
+		presign(url.Values{"x-amz-acl": {"private"}}, "X-Amz-Acl", "public-read"),
+		presign(url.Values{"x-amz-acl": {"private", "public-read"}}),
+		presign(url.Values{"x-amz-acl": {"private"}, "X-Amz-Acl": {"public-read"}}),
+		presign(url.Values{"x-amz-meta-a b": {"c"}}),
+		presign(url.Values{"x-amz-meta-a": {"c\r\nSet-Cookie: d"}}),
+	} {
+		_, err = verifierAt(signedAt).Verify(r)
+		requireCode(t, s3err.InvalidArgument, err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	header := func(change func(*http.Request)) *http.Request {
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(signedRequest(t, false))))

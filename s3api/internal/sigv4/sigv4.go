@@ -108,7 +108,8 @@ func New[P any](s Secrets[P], o Options) *Verifier[P] {
 // Verify authenticates r from its line and headers, without touching the body. After it returned nil,
 // r.URL's query is known to parse in full (url.Values of r.URL.Query() drop nothing).
 //
-// A request without credentials yields an Identity whose Mechanism is Anonymous.
+// A request without credentials yields an Identity whose Mechanism is Anonymous. In a presigned one, x-amz-*
+// parameters of the query are also set as headers of r, see hoist.
 func (v *Verifier[P]) Verify(r *http.Request) (*Identity[P], error) {
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -137,7 +138,14 @@ func (v *Verifier[P]) Verify(r *http.Request) (*Identity[P], error) {
 	if err := checkSignedHeaders(r, c); err != nil {
 		return nil, err
 	}
-	return v.prove(r, query, c)
+	id, err := v.prove(r, query, c)
+	if err == nil && mechanism == Presigned {
+		err = hoist(r, query)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return id, nil
 }
 
 // claim is what a request says about itself before anything of it is proven.
