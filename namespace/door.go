@@ -21,7 +21,8 @@ type Posix interface {
 	Rename(ctx context.Context, parent Ino, name string, newParent Ino, newName string, f RenameFlags) error
 	Create(ctx context.Context, parent Ino, name string, n NewNode, f OpenFlags) (Attr, FileHandle, error)
 	Open(ctx context.Context, ino Ino, f OpenFlags) (FileHandle, error)
-	// ReadDir returns up to limit entries after the cookie ("" starts), without "." and "..".
+	// ReadDir returns up to limit entries after the cookie ("" starts), without "." and "..". It returns
+	// fewer than limit only at the end of the directory.
 	ReadDir(ctx context.Context, dir Ino, cookie string, limit int, plus bool) ([]DirEntry, error)
 	GetXattr(ctx context.Context, ino Ino, name string) ([]byte, error)
 	SetXattr(ctx context.Context, ino Ino, name string, value []byte, f XattrFlags) error

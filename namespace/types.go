@@ -45,6 +45,7 @@ type SetAttr struct {
 	Mode         *uint32
 	UID, GID     *uint32
 	Size         *int64
+	MinSize      *int64 // grow to this size, never shrink (posix_fallocate), in one step
 	Atime, Mtime *time.Time
 	Ctime        *time.Time // as the kernel's writeback cache sends it
 	KillPriv     bool       // clear set-user-id and set-group-id as a write does

@@ -1,0 +1,61 @@
+// Package fusefs is the POSIX door: it mounts a namespace.Posix with FUSE.
+//
+// It owns translation only: FUSE requests into calls of a namespace.Posix, Kinds into errnos
+// (errno.go), and the truth of the kernel's caches (invalidate.go). A node id is an inode number, so
+// there is no table of nodes and FORGET costs nothing. It knows no rules, and no other door.
+//
+// # Data path
+//
+// Requests carry up to 1 MiB. The kernel's writeback cache holds what applications write until it is
+// flushed, so a draft gets large writes whatever the application's size of write is. With that cache
+// the kernel is the authority on size and mtime of an open file and handles O_APPEND; every handle is
+// opened for reading too, since a partial page is read before it is written. Pages survive a close
+// (FOPEN_KEEP_CACHE): bytes never change under an inode but through this mount, because an S3
+// overwrite is a new inode. HANDLE_KILLPRIV_V2 spares a getxattr before each small write; the set-id
+// bits are then cleared by us (SetAttr.KillPriv) on a write that says so, on truncation, and on chown.
+// The umask has been applied by the kernel when a mode arrives here; no request makes a host file, so
+// the daemon's own umask never matters. Record locks and flock stay inside the kernel.
+//
+// SEEK_DATA and SEEK_HOLE look at what the daemon has, so dirty pages of a file that is open for
+// writing are first written back (door.Lseek); a hole is never reported where data is on its way.
+//
+// # Caches that stay true
+//
+// Entries, absent names, attributes, directory pages and symbolic links are cached by the kernel for an
+// hour. A change made through another door must not be hidden by them once that door has answered.
+// Changes through this mount are the kernel's own and are not told to us. The rule:
+//
+//  1. Changing (before the commit) and Changed (after it) mark the entries and inodes concerned with a
+//     number from a growing sequence. A request notes the sequence when it begins. If, when its reply
+//     is made, what it speaks of carries a later mark, the reply is not to be cached (lifetime 0). This
+//     holds for directory pages read ahead too, which remember the number at their reading.
+//  2. Changed then notifies the kernel, entries first, inodes after.
+//
+// Why that suffices: a reply computed from the old state was begun before the commit. If it is made
+// after Changed's mark, it has lifetime 0. Else it is on its way to the kernel while we notify. A
+// lookup or directory read holds the directory's lock (i_rwsem) until the kernel has applied the reply,
+// and an entry notification takes that lock exclusively, so it comes after. A revalidating lookup does
+// not hold it, but the notification unhashes its dentry, so nobody finds what it refreshes. An
+// attribute reply loses against an inode notification, because that raises the inode's attribute
+// version above the one that the request took. What remains is an inode that the kernel is just about to
+// learn of, for which a notification finds nothing to do, and the reply of a SETATTR, which the kernel
+// applies without comparing versions: so inode notifications are repeated once, a moment later.
+//
+// Directory pages are dropped with the inode notification of the parent: an entry notification alone
+// does nothing when the kernel doesn't know the name.
+//
+// Notifications block on locks that the kernel holds while it waits for our replies. So Changed must be
+// called with no lock held that a request needs, and is never called from a request of the same mount.
+//
+// # Interrupts
+//
+// A signal makes the kernel send INTERRUPT. Only FSYNC and FSYNCDIR give up then, with EINTR: the
+// content stays written and a later fsync finds it. All else runs to its end, as on a disk file system,
+// since programs don't expect EINTR from open, rename or close, and a publication must not be lost.
+//
+// # Locks, in the order in which they may be taken
+//
+//	dir.mu  <  table.mu, writers.mu, Invalidator.mu
+//
+// No lock but dir.mu is held while the namespace is called.
+package fusefs

@@ -1,0 +1,259 @@
+package fusefs
+
+import (
+	"context"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"k3fs/namespace"
+)
+
+// background is the context of every request that runs to its end once begun.
+var background = context.Background()
+
+// interrupt is the channel that go-fuse closes on INTERRUPT, as a context. Converting it costs nothing.
+// It is valid until the request is answered.
+type interrupt <-chan struct{}
+
+func (i interrupt) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (i interrupt) Done() <-chan struct{}       { return i }
+func (i interrupt) Value(any) any               { return nil }
+func (i interrupt) Err() error {
+	select {
+	case <-i:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// door answers the kernel's requests. What it does not override is answered ENOSYS, for which the kernel
+// has a fallback: ACCESS (it checks permission bits itself), STATX, IOCTL, COPY_FILE_RANGE and locks.
+type door struct {
+	fuse.RawFileSystem
+	opts Options
+	fs   namespace.Posix
+	inv  *Invalidator
+	log  *slog.Logger
+
+	files   table[file]
+	dirs    table[dir]
+	writers writers
+	reads   readPool
+	kernel  notifier // set before the first request
+}
+
+func newDoor(o Options) *door {
+	return &door{RawFileSystem: fuse.NewDefaultRawFileSystem(), opts: o, fs: o.FS, inv: o.Invalidator, log: o.Logger}
+}
+
+// String implements fuse.RawFileSystem.
+func (d *door) String() string { return "k3fs" }
+
+// Forget implements fuse.RawFileSystem: there is nothing to forget.
+func (d *door) Forget(nodeid, nlookup uint64) {}
+
+// Lookup implements fuse.RawFileSystem. An absent name is an answer too, and cached.
+func (d *door) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	since, parent := d.inv.now(), namespace.Ino(in.NodeId)
+	a, err := d.fs.Lookup(background, parent, name)
+	if err != nil {
+		if kindOf(err) == namespace.NotFound && d.inv.entryFresh(since, parent, name) {
+			out.SetEntryTimeout(d.opts.EntryTTL)
+			return fuse.OK
+		}
+		return d.status(err)
+	}
+	d.entry(out, since, parent, name, &a)
+	return fuse.OK
+}
+
+// GetAttr implements fuse.RawFileSystem.
+func (d *door) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	since := d.inv.now()
+	a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
+	if err != nil {
+		return d.status(err)
+	}
+	d.attr(out, since, &a)
+	return fuse.OK
+}
+
+// SetAttr implements fuse.RawFileSystem: chmod, chown, truncate, utimensat, and the times of files
+// written through the kernel's cache.
+func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	since := d.inv.now()
+	s := d.changes(in)
+	a, err := d.fs.SetAttr(background, namespace.Ino(in.NodeId), s)
+	switch {
+	case err == nil:
+		d.attr(out, since, &a)
+	case isWriteback(in) && gone(err):
+	default:
+		return d.status(err)
+	}
+	return fuse.OK
+}
+
+// isWriteback reports whether the kernel is writing back times that it kept itself.
+func isWriteback(in *fuse.SetAttrIn) bool {
+	return in.Valid&fuse.FATTR_CTIME != 0 && in.Valid&^(fuse.FATTR_MTIME|fuse.FATTR_CTIME|fuse.FATTR_FH) == 0
+}
+
+// gone reports whether the inode of a request has been removed. The kernel writes back the times of
+// inodes whose last name it has just removed, and a failure of that would fail sync(2).
+func gone(err error) bool {
+	k := kindOf(err)
+	return k == namespace.Stale || k == namespace.NotFound
+}
+
+func (d *door) changes(in *fuse.SetAttrIn) namespace.SetAttr {
+	var s namespace.SetAttr
+	if mode, ok := in.GetMode(); ok {
+		s.Mode = &mode
+	}
+	if uid, ok := in.GetUID(); ok {
+		s.UID, s.KillPriv = &uid, true
+	}
+	if gid, ok := in.GetGID(); ok {
+		s.GID, s.KillPriv = &gid, true
+	}
+	if size, ok := in.GetSize(); ok {
+		n := int64(size)
+		s.Size = &n
+	}
+	if t, ok := in.GetATime(); ok {
+		s.Atime = &t
+	}
+	if t, ok := in.GetMTime(); ok {
+		s.Mtime = &t
+	}
+	if t, ok := in.GetCTime(); ok {
+		s.Ctime = &t
+	}
+	if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 {
+		s.KillPriv = true
+	}
+	if fh, ok := in.GetFh(); ok {
+		if f := d.files.get(fh); f != nil {
+			s.Handle = f.FileHandle
+		}
+	}
+	return s
+}
+
+// node says how a request wants a new inode to be.
+func node(in *fuse.InHeader, mode uint32) namespace.NewNode {
+	return namespace.NewNode{Mode: mode & 07777, UID: in.Uid, GID: in.Gid}
+}
+
+// made answers a request that made the name.
+func (d *door) made(out *fuse.EntryOut, since uint64, parent uint64, name string, a namespace.Attr, err error) fuse.Status {
+	if err != nil {
+		return d.status(err)
+	}
+	d.entry(out, since, namespace.Ino(parent), name, &a)
+	return fuse.OK
+}
+
+// Mkdir implements fuse.RawFileSystem.
+func (d *door) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	since := d.inv.now()
+	a, err := d.fs.Mkdir(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode))
+	return d.made(out, since, in.NodeId, name, a, err)
+}
+
+// Mknod implements fuse.RawFileSystem.
+func (d *door) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	since := d.inv.now()
+	n := node(&in.InHeader, in.Mode)
+	n.Rdev = in.Rdev
+	if n.Type = typeOf(in.Mode); n.Type == 0 {
+		return fuse.EINVAL
+	}
+	a, err := d.fs.Mknod(background, namespace.Ino(in.NodeId), name, n)
+	return d.made(out, since, in.NodeId, name, a, err)
+}
+
+// Symlink implements fuse.RawFileSystem.
+func (d *door) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	since := d.inv.now()
+	a, err := d.fs.Symlink(background, namespace.Ino(in.NodeId), name, target, node(in, 0o777))
+	return d.made(out, since, in.NodeId, name, a, err)
+}
+
+// Link implements fuse.RawFileSystem.
+func (d *door) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	since := d.inv.now()
+	a, err := d.fs.Link(background, namespace.Ino(in.Oldnodeid), namespace.Ino(in.NodeId), name)
+	return d.made(out, since, in.NodeId, name, a, err)
+}
+
+// Readlink implements fuse.RawFileSystem.
+func (d *door) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
+	target, err := d.fs.Readlink(background, namespace.Ino(in.NodeId))
+	if err != nil {
+		return nil, d.status(err)
+	}
+	return []byte(target), fuse.OK
+}
+
+// Unlink implements fuse.RawFileSystem.
+func (d *door) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	return d.status(d.fs.Unlink(background, namespace.Ino(in.NodeId), name))
+}
+
+// Rmdir implements fuse.RawFileSystem.
+func (d *door) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	return d.status(d.fs.Rmdir(background, namespace.Ino(in.NodeId), name))
+}
+
+// Rename implements fuse.RawFileSystem: rename(2) and renameat2(2), but for RENAME_WHITEOUT.
+func (d *door) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
+	var f namespace.RenameFlags
+	if in.Flags&unix.RENAME_NOREPLACE != 0 {
+		f |= namespace.RenameNoReplace
+	}
+	if in.Flags&unix.RENAME_EXCHANGE != 0 {
+		f |= namespace.RenameExchange
+	}
+	if in.Flags&^(unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE) != 0 || in.Flags == unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE {
+		return fuse.EINVAL
+	}
+	return d.status(d.fs.Rename(background, namespace.Ino(in.NodeId), name, namespace.Ino(in.Newdir), newName, f))
+}
+
+// StatFs implements fuse.RawFileSystem.
+func (d *door) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	s, err := d.fs.StatFS(background, namespace.Ino(in.NodeId))
+	if err != nil {
+		return d.status(err)
+	}
+	out.Bsize, out.Frsize = blockSize, blockSize
+	out.Blocks, out.Bfree, out.Bavail = uint64(s.Total/blockSize), uint64(s.Free/blockSize), uint64(s.Avail/blockSize)
+	out.Files, out.Ffree, out.NameLen = s.Files, s.FilesFree, s.NameMax
+	return fuse.OK
+}
+
+// FsyncDir implements fuse.RawFileSystem.
+func (d *door) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	return d.status(d.fs.SyncDir(interrupt(cancel), namespace.Ino(in.NodeId)))
+}
+
+// closeAll closes what the kernel left open when the mount ended: the RELEASE of a file is not waited
+// for by umount(2), and an aborted connection sends none.
+func (d *door) closeAll() {
+	for _, f := range d.files.drain() {
+		if err := f.Close(background); err != nil {
+			d.log.Error("a file could not be closed at the end of the mount", "ino", f.Ino(), "err", err)
+		}
+	}
+	d.dirs.drain()
+}
+
+// errno is a status that has no Kind.
+func errno(e syscall.Errno) fuse.Status { return fuse.Status(e) }

@@ -1,0 +1,224 @@
+package fusefs
+
+import (
+	"errors"
+	"sync"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"k3fs/namespace"
+)
+
+// maxRequest is the most bytes one READ or WRITE carries. Larger requests were slower when buffered.
+const maxRequest = 1 << 20
+
+// openFlags translates those of open(2). O_APPEND is the kernel's business (package comment), and what
+// can be written can be read.
+func openFlags(flags uint32) namespace.OpenFlags {
+	write := flags&syscall.O_ACCMODE != syscall.O_RDONLY
+	return namespace.OpenFlags{
+		Read:  true,
+		Write: write,
+		Trunc: flags&syscall.O_TRUNC != 0,
+		Excl:  flags&syscall.O_EXCL != 0,
+		Sync:  write && flags&syscall.O_DSYNC != 0, // O_SYNC contains O_DSYNC
+	}
+}
+
+// opened enters a handle into the table and fills in the reply.
+func (d *door) opened(h namespace.FileHandle, write bool, out *fuse.OpenOut) {
+	if write {
+		d.writers.add(h.Ino(), 1)
+	}
+	out.Fh = d.files.add(&file{FileHandle: h, write: write})
+	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+}
+
+// Open implements fuse.RawFileSystem.
+func (d *door) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	f := openFlags(in.Flags)
+	h, err := d.fs.Open(background, namespace.Ino(in.NodeId), f)
+	if err != nil {
+		return d.status(err)
+	}
+	if f.Trunc && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
+		if err := d.killPriv(h); err != nil {
+			return d.status(errors.Join(err, h.Close(background)))
+		}
+	}
+	d.opened(h, f.Write, out)
+	return fuse.OK
+}
+
+// Create implements fuse.RawFileSystem.
+func (d *door) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	since := d.inv.now()
+	f := openFlags(in.Flags)
+	a, h, err := d.fs.Create(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode), f)
+	if err != nil {
+		return d.status(err)
+	}
+	if f.Trunc && in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0 {
+		if err := d.killPriv(h); err != nil {
+			return d.status(errors.Join(err, h.Close(background)))
+		}
+	}
+	d.entry(&out.EntryOut, since, namespace.Ino(in.NodeId), name, &a)
+	d.opened(h, f.Write, &out.OpenOut)
+	return fuse.OK
+}
+
+// killPriv clears the set-id bits, as a write by someone else than root does.
+func (d *door) killPriv(h namespace.FileHandle) error {
+	_, err := d.fs.SetAttr(background, h.Ino(), namespace.SetAttr{KillPriv: true, Handle: h})
+	return err
+}
+
+// Read implements fuse.RawFileSystem. buf goes back to go-fuse's pool when it has been sent.
+func (d *door) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	f := d.files.get(in.Fh)
+	if f == nil {
+		return nil, fuse.EBADF
+	}
+	n, err := f.ReadAt(background, buf, int64(in.Offset))
+	if err != nil {
+		return nil, d.status(err)
+	}
+	return d.reads.result(buf[:n]), fuse.OK
+}
+
+// Write implements fuse.RawFileSystem.
+func (d *door) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	f := d.files.get(in.Fh)
+	if f == nil {
+		return 0, fuse.EBADF
+	}
+	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
+		if err := d.killPriv(f.FileHandle); err != nil {
+			return 0, d.status(err)
+		}
+	}
+	n, err := f.WriteAt(background, data, int64(in.Offset))
+	if err != nil {
+		return 0, d.status(err)
+	}
+	return uint32(n), fuse.OK
+}
+
+// Lseek implements fuse.RawFileSystem. The kernel asks for SEEK_DATA and SEEK_HOLE without writing back
+// its dirty pages first, which would hide data in what looks like a hole; so we make it write them.
+func (d *door) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	f := d.files.get(in.Fh)
+	if f == nil {
+		return fuse.EBADF
+	}
+	if in.Whence != unix.SEEK_DATA && in.Whence != unix.SEEK_HOLE {
+		return fuse.EINVAL
+	}
+	if d.writers.any(f.Ino()) {
+		d.kernel.InodeNotify(in.NodeId, 0, 0)
+	}
+	off, err := f.Seek(background, int64(in.Offset), in.Whence == unix.SEEK_HOLE)
+	if err != nil {
+		if kindOf(err) == namespace.Range {
+			return errno(syscall.ENXIO)
+		}
+		return d.status(err)
+	}
+	out.Offset = uint64(off)
+	return fuse.OK
+}
+
+// Fallocate implements fuse.RawFileSystem. Space is never reserved: mode 0 extends the file, and
+// FALLOC_FL_KEEP_SIZE does nothing.
+func (d *door) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	f := d.files.get(in.Fh)
+	if f == nil {
+		return fuse.EBADF
+	}
+	switch in.Mode {
+	case 0:
+	case unix.FALLOC_FL_KEEP_SIZE:
+		return fuse.OK
+	default:
+		return errno(syscall.EOPNOTSUPP)
+	}
+	end := int64(in.Offset + in.Length)
+	if end < 0 {
+		return errno(syscall.EFBIG)
+	}
+	_, err := d.fs.SetAttr(background, f.Ino(), namespace.SetAttr{MinSize: &end, Handle: f.FileHandle})
+	return d.status(err)
+}
+
+// Fsync implements fuse.RawFileSystem.
+func (d *door) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	f := d.files.get(in.Fh)
+	if f == nil {
+		return fuse.EBADF
+	}
+	return d.status(f.Fsync(interrupt(cancel)))
+}
+
+// Flush implements fuse.RawFileSystem: close(2) returns its error.
+func (d *door) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	f := d.files.get(in.Fh)
+	if f == nil {
+		return fuse.EBADF
+	}
+	if !f.write {
+		return fuse.OK
+	}
+	if err := f.Flush(background); err != nil {
+		return d.status(err)
+	}
+	if d.opts.SyncOnClose {
+		return d.status(f.Fsync(background))
+	}
+	return fuse.OK
+}
+
+// Release implements fuse.RawFileSystem. Nobody sees its error, so it is logged.
+func (d *door) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
+	f := d.files.remove(in.Fh)
+	if f == nil {
+		return
+	}
+	if f.write {
+		d.writers.add(f.Ino(), -1)
+	}
+	if err := f.Close(background); err != nil {
+		d.log.Error("a file could not be closed", "ino", f.Ino(), "err", err)
+	}
+}
+
+// readPool spares each READ an allocation of its result.
+type readPool struct{ pool sync.Pool }
+
+type readResult struct {
+	data []byte
+	home *readPool
+}
+
+func (p *readPool) result(data []byte) *readResult {
+	r, ok := p.pool.Get().(*readResult)
+	if !ok {
+		r = &readResult{home: p}
+	}
+	r.data = data
+	return r
+}
+
+// Bytes implements fuse.ReadResult.
+func (r *readResult) Bytes([]byte) ([]byte, fuse.Status) { return r.data, fuse.OK }
+
+// Size implements fuse.ReadResult.
+func (r *readResult) Size() int { return len(r.data) }
+
+// Done implements fuse.ReadResult.
+func (r *readResult) Done() {
+	r.data = nil
+	r.home.pool.Put(r)
+}

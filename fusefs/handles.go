@@ -1,0 +1,94 @@
+package fusefs
+
+import (
+	"sync"
+
+	"k3fs/namespace"
+)
+
+// table numbers open handles for the kernel. The zero value is ready to use.
+type table[T any] struct {
+	mu    sync.RWMutex
+	slots []*T     // guarded by mu; nil where free
+	free  []uint64 // guarded by mu
+}
+
+// add returns the number of h.
+func (t *table[T]) add(h *T) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := len(t.free); n > 0 {
+		fh := t.free[n-1]
+		t.free = t.free[:n-1]
+		t.slots[fh] = h
+		return fh
+	}
+	t.slots = append(t.slots, h)
+	return uint64(len(t.slots) - 1)
+}
+
+// get returns the handle of a number, or nil.
+func (t *table[T]) get(fh uint64) *T {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if fh >= uint64(len(t.slots)) {
+		return nil
+	}
+	return t.slots[fh]
+}
+
+// remove returns the handle of a number and frees the number; nil if there is none.
+func (t *table[T]) remove(fh uint64) *T {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if fh >= uint64(len(t.slots)) || t.slots[fh] == nil {
+		return nil
+	}
+	h := t.slots[fh]
+	t.slots[fh] = nil
+	t.free = append(t.free, fh)
+	return h
+}
+
+// drain removes and returns all handles.
+func (t *table[T]) drain() []*T {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []*T
+	for _, h := range t.slots {
+		if h != nil {
+			all = append(all, h)
+		}
+	}
+	t.slots, t.free = nil, nil
+	return all
+}
+
+// file is an open file.
+type file struct {
+	namespace.FileHandle
+	write bool
+}
+
+// writers counts the handles open for writing per inode: the kernel may hold dirty pages of these.
+type writers struct {
+	mu sync.Mutex
+	n  map[namespace.Ino]int // guarded by mu
+}
+
+func (w *writers) add(ino namespace.Ino, delta int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.n == nil {
+		w.n = map[namespace.Ino]int{}
+	}
+	if w.n[ino] += delta; w.n[ino] == 0 {
+		delete(w.n, ino)
+	}
+}
+
+func (w *writers) any(ino namespace.Ino) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.n[ino] > 0
+}

@@ -1,0 +1,155 @@
+package fusefs
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"k3fs/namespace"
+)
+
+// repeatAfter is when an inode notification is given again. It must exceed the time in which the kernel
+// applies a reply that it was sent.
+const repeatAfter = 50 * time.Millisecond
+
+// notifier is what an Invalidator needs of a *fuse.Server.
+type notifier interface {
+	EntryNotify(parent uint64, name string) fuse.Status
+	InodeNotify(node uint64, off, length int64) fuse.Status
+}
+
+// Invalidator keeps the kernel's caches of one mount true when other doors change the namespace. Make
+// it first, give it to View.Through and FS.Observe, and then to Mount; before the mount is live and
+// after it has ended it has nothing to do.
+type Invalidator struct {
+	kernel atomic.Pointer[notifier]
+	seed   maphash.Seed
+
+	seq   atomic.Uint64       // the last mark given
+	marks [4096]atomic.Uint64 // by hash of an entry or an inode: its last mark
+	mu    sync.Mutex          // held while marks are given; guards again and timer
+	again map[namespace.Ino]struct{}
+	timer *time.Timer // set while a repetition is due
+}
+
+var _ namespace.Observer = (*Invalidator)(nil)
+
+// NewInvalidator returns an Invalidator of a mount to be.
+func NewInvalidator() *Invalidator {
+	return &Invalidator{seed: maphash.MakeSeed(), again: map[namespace.Ino]struct{}{}}
+}
+
+// Changing implements namespace.Observer: replies begun before now are not to be cached.
+func (v *Invalidator) Changing(changes []namespace.Change) { v.mark(changes) }
+
+// Changed implements namespace.Observer. It returns when the kernel has forgotten what changed. It must
+// not be called with a lock held that a request of this mount may need.
+func (v *Invalidator) Changed(changes []namespace.Change) {
+	v.mark(changes)
+	k := v.kernel.Load()
+	if k == nil {
+		return
+	}
+	for _, c := range changes {
+		if c.Parent != 0 {
+			(*k).EntryNotify(uint64(c.Parent), c.Name)
+		}
+	}
+	for _, c := range changes {
+		switch {
+		case c.Data:
+			(*k).InodeNotify(uint64(c.Ino), 0, 0)
+		case c.Attr:
+			(*k).InodeNotify(uint64(c.Ino), -1, 0)
+		}
+		if c.Parent != 0 { // its attributes, and the cached pages of its listing
+			(*k).InodeNotify(uint64(c.Parent), 0, 0)
+		}
+	}
+	v.repeat(changes)
+}
+
+// mark gives everything in changes a mark.
+func (v *Invalidator) mark(changes []namespace.Change) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := v.seq.Load() + 1
+	for _, c := range changes {
+		if c.Parent != 0 {
+			v.marks[v.entrySlot(c.Parent, c.Name)].Store(n)
+			v.marks[v.inodeSlot(c.Parent)].Store(n)
+		}
+		if c.Ino != 0 {
+			v.marks[v.inodeSlot(c.Ino)].Store(n)
+		}
+	}
+	v.seq.Store(n)
+}
+
+// now is the number that a request notes when it begins.
+func (v *Invalidator) now() uint64 { return v.seq.Load() }
+
+// entryFresh reports whether the entry has no mark later than since. An unlucky hash only says no.
+func (v *Invalidator) entryFresh(since uint64, parent namespace.Ino, name string) bool {
+	return since == v.seq.Load() || v.marks[v.entrySlot(parent, name)].Load() <= since
+}
+
+// inodeFresh reports whether the inode has no mark later than since.
+func (v *Invalidator) inodeFresh(since uint64, ino namespace.Ino) bool {
+	return since == v.seq.Load() || v.marks[v.inodeSlot(ino)].Load() <= since
+}
+
+func (v *Invalidator) entrySlot(parent namespace.Ino, name string) uint64 {
+	return (maphash.String(v.seed, name) ^ uint64(parent)*0x9e3779b97f4a7c15) % uint64(len(v.marks))
+}
+
+func (v *Invalidator) inodeSlot(ino namespace.Ino) uint64 {
+	return (uint64(ino) * 0x9e3779b97f4a7c15 >> 32) % uint64(len(v.marks))
+}
+
+// repeat notifies of the inodes again, once, a moment later.
+func (v *Invalidator) repeat(changes []namespace.Change) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, c := range changes {
+		if c.Ino != 0 {
+			v.again[c.Ino] = struct{}{}
+		}
+		if c.Parent != 0 {
+			v.again[c.Parent] = struct{}{}
+		}
+	}
+	if v.timer == nil && len(v.again) > 0 {
+		v.timer = time.AfterFunc(repeatAfter, v.notifyAgain)
+	}
+}
+
+func (v *Invalidator) notifyAgain() {
+	v.mu.Lock()
+	due := v.again
+	v.again = make(map[namespace.Ino]struct{})
+	v.timer = nil
+	v.mu.Unlock()
+	if k := v.kernel.Load(); k != nil {
+		for ino := range due {
+			(*k).InodeNotify(uint64(ino), -1, 0)
+		}
+	}
+}
+
+// attach makes the notifications go to k.
+func (v *Invalidator) attach(k notifier) { v.kernel.Store(&k) }
+
+// detach ends the notifications.
+func (v *Invalidator) detach() {
+	v.kernel.Store(nil)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.timer != nil {
+		v.timer.Stop()
+		v.timer = nil
+	}
+}

@@ -1,0 +1,100 @@
+package fusefs
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k3fs/namespace"
+)
+
+// Options say what to mount, and where. Dir and FS are required.
+type Options struct {
+	Dir string          // the mount point, an existing directory
+	FS  namespace.Posix // what is mounted
+
+	// Invalidator keeps the kernel's caches true. It must observe what FS shows and be the door of FS
+	// (View.Through), so it is made before the mount. Nil if nothing else changes what FS shows.
+	Invalidator *Invalidator
+
+	FSName      string // the source that mount(8) and df(1) show; "" means k3fs
+	AllowOther  bool   // let all users in; the kernel checks permission bits either way
+	ReadOnly    bool   // mount read-only
+	SyncOnClose bool   // close(2) returns when the file is durable, not only published
+
+	EntryTTL time.Duration // how long names are cached, absent ones too; 0 means an hour
+	AttrTTL  time.Duration // how long attributes are cached; 0 means an hour
+
+	// Readahead of sequential reads in bytes; 0 means 4 MiB. Takes effect when the daemon may write
+	// the mount's /sys/class/bdi entry (root), else the kernel's default of 128 KiB holds.
+	Readahead int
+	// DirtyRatio is how much of the host's dirty page limit, in percent, this mount may fill before
+	// writers are slowed; 0 means 50. The kernel's default for FUSE is 1. As Readahead, for root.
+	DirtyRatio int
+	// UnmountGrace is how long Unmount waits for a busy mount before it detaches it; 0 means 3 s.
+	UnmountGrace time.Duration
+
+	Logger  *slog.Logger // nil means slog.Default()
+	Metrics Metrics      // nil means none
+}
+
+// Metrics is told of every request when it has been handled. It is called concurrently.
+type Metrics interface {
+	// Request says that op ("lookup", "write", ...) took so long, and whether it failed. A name that
+	// was looked up and is absent is no failure.
+	Request(op string, took time.Duration, failed bool)
+}
+
+// withDefaults fills in the zero values.
+func (o Options) withDefaults() Options {
+	if o.FSName == "" {
+		o.FSName = "k3fs"
+	}
+	if o.EntryTTL == 0 {
+		o.EntryTTL = time.Hour
+	}
+	if o.AttrTTL == 0 {
+		o.AttrTTL = time.Hour
+	}
+	if o.Readahead == 0 {
+		o.Readahead = 4 << 20
+	}
+	if o.DirtyRatio == 0 {
+		o.DirtyRatio = 50
+	}
+	if o.UnmountGrace == 0 {
+		o.UnmountGrace = 3 * time.Second
+	}
+	if o.Invalidator == nil {
+		o.Invalidator = NewInvalidator()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+// Validate says what is wrong with the options, in words for the one who set them.
+func (o Options) Validate() error {
+	switch {
+	case o.FS == nil:
+		return errors.New("fusefs: FS is required")
+	case !filepath.IsAbs(o.Dir):
+		return fmt.Errorf("fusefs: the mount point %q is not an absolute path", o.Dir)
+	case o.EntryTTL < 0 || o.AttrTTL < 0 || o.Readahead < 0 || o.UnmountGrace < 0:
+		return errors.New("fusefs: EntryTTL, AttrTTL, Readahead and UnmountGrace can't be negative")
+	case o.DirtyRatio < 0 || o.DirtyRatio > 100:
+		return errors.New("fusefs: DirtyRatio is a percentage")
+	}
+	st, err := os.Stat(o.Dir)
+	if err != nil {
+		return fmt.Errorf("fusefs: the mount point: %w", err)
+	}
+	if !st.IsDir() {
+		return fmt.Errorf("fusefs: the mount point %q is not a directory", o.Dir)
+	}
+	return nil
+}
