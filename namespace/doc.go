@@ -27,8 +27,8 @@
 //
 // # Locks, in the order in which they may be taken
 //
-//	file.mu (one open inode's draft)  <  FS.openMu (table of open inodes)  <  FS.gate (read-held by
-//	FS.view)  <  metastore transaction  <  FS.pinMu (pins)
+//	file.mu (one open inode's draft)  <  FS.gate (read-held by FS.view)  <  metastore transaction  <
+//	fileTable.mu (inodes with handles), epochs.mu, FS.pinMu (pins)
 //
 // An observer is called with no lock held, or with file.mu of an inode that it does not ask about.
 package namespace

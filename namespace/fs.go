@@ -55,8 +55,8 @@ type FS struct {
 	observers atomic.Pointer[[]Observer]
 	obsMu     sync.Mutex // held while observers changes
 
-	openMu sync.Mutex
-	open   map[Ino]*openInode // guarded by openMu: inodes with open handles
+	files fileTable    // inodes with open handles
+	dirty atomic.Int64 // bytes that all drafts keep in memory
 
 	gate  sync.RWMutex // read-held while a view finds and pins contents, see view
 	pinMu sync.Mutex
@@ -71,7 +71,6 @@ type FS struct {
 
 // View is the namespace as one principal may use it.
 type View struct {
-	Posix   // until the tree half has landed
 	Objects // until the objects half has landed
 
 	fs   *FS
@@ -90,8 +89,8 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 		return nil, errors.New("namespace: KV, Chunks and Authority are required")
 	}
 	fs := &FS{kv: o.KV, chunks: o.Chunks, auth: o.Authority, now: o.Now, log: o.Logger, region: o.Region,
-		open: map[Ino]*openInode{}, pins: map[contentID]int{},
-		reads: newBuffers(), writes: newBuffers()}
+		pins: map[contentID]int{}, reads: newBuffers(), writes: newBuffers()}
+	fs.files.init()
 	if fs.now == nil {
 		fs.now = time.Now
 	}
@@ -164,23 +163,36 @@ func (fs *FS) tell(door Observer, f func(Observer)) {
 	}
 }
 
+// quiet reports whether there is nobody to tell of what door does.
+func (fs *FS) quiet(door Observer) bool {
+	quiet := true
+	fs.tell(door, func(Observer) { quiet = false })
+	return quiet
+}
+
 // txn is one attempt of an update.
 type txn struct {
 	metastore.Txn
 	fs      *FS
 	now     int64    // unix nanoseconds, the same for all that the update stamps
 	changes []Change // for the observers
+	quiet   bool     // nobody is to be told of changes
 	dropped bool     // there is work for the reaper
+	buried  []Ino    // what this attempt removes for good and nobody may open meanwhile
 }
 
 // entryChanged notes that the POSIX name in parent now means something else.
 func (t *txn) entryChanged(parent Ino, name string) {
-	t.changes = append(t.changes, Change{Parent: parent, Name: name})
+	if !t.quiet {
+		t.changes = append(t.changes, Change{Parent: parent, Name: name})
+	}
 }
 
 // attrChanged notes that the inode's attributes (and, with data, its bytes) changed.
 func (t *txn) attrChanged(ino Ino, data bool) {
-	t.changes = append(t.changes, Change{Ino: ino, Attr: true, Data: data})
+	if !t.quiet {
+		t.changes = append(t.changes, Change{Ino: ino, Attr: true, Data: data})
+	}
 }
 
 // update runs fn in a transaction and tells the observers what it changed. fn may run several times.
@@ -193,16 +205,20 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 		return err
 	}
 	var changes []Change
+	var buried []Ino
 	var dropped bool
+	quiet := fs.quiet(door)
 	err := fs.kv.Update(ctx, d, func(m metastore.Txn) error {
-		t := txn{Txn: m, fs: fs, now: fs.now().UnixNano()}
+		fs.files.unbury(buried)
+		t := txn{Txn: m, fs: fs, now: fs.now().UnixNano(), quiet: quiet}
 		err := fn(&t)
-		changes, dropped = t.changes, t.dropped
+		changes, buried, dropped = t.changes, t.buried, t.dropped
 		if err == nil && len(changes) > 0 {
 			fs.tell(door, func(o Observer) { o.Changing(changes) })
 		}
 		return err
 	})
+	fs.files.unbury(buried)
 	// Also after an error: a wait for durability that was cut short leaves the commit standing.
 	if len(changes) > 0 {
 		fs.tell(door, func(o Observer) { o.Changed(changes) })

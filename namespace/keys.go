@@ -22,6 +22,7 @@ import (
 //	nE segment(8) offset(8)                      extentRec        an extent's references
 //	nO content(8)                                orphanRec        a content to drop once unread, or one being built
 //	nZ ino(8)                                    empty            an inode without a name that was still open
+//	nW ino(8)                                    empty            an inode whose record has a draft: recovery publishes it
 //	nR segment(8)                                empty            a segment of an earlier run whose unreferenced room was given back
 //	nT seq(8)                                    treeRec          a detached tree to delete
 //	nB ino(8)                                    bucketRec        a bucket's settings
@@ -40,6 +41,7 @@ const (
 	kExtent  = "nE"
 	kOrphan  = "nO"
 	kZombie  = "nZ"
+	kDraft   = "nW"
 	kSwept   = "nR"
 	kTree    = "nT"
 	kBucket  = "nB"
@@ -65,6 +67,11 @@ func inodeKey(ino Ino) []byte { return key(kInode, uint64(ino)) }
 func linkKey(ino, parent Ino, stored string) []byte {
 	return append(key(kLink, uint64(ino), uint64(parent)), stored...)
 }
+
+// decodeLink splits what follows the inode in a link's key.
+func decodeLink(rest []byte) (parent uint64, stored string) {
+	return binary.BigEndian.Uint64(rest), string(rest[8:])
+}
 func aliasKey(parent Ino, alias string) []byte { return append(key(kAlias, uint64(parent)), alias...) }
 func xattrKey(ino Ino, name string) []byte     { return append(key(kXattr, uint64(ino)), name...) }
 func contentKey(id contentID, page uint32) []byte {
@@ -73,6 +80,7 @@ func contentKey(id contentID, page uint32) []byte {
 func extentKey(segment, offset uint64) []byte { return key(kExtent, segment, offset) }
 func orphanKey(id contentID) []byte           { return key(kOrphan, uint64(id)) }
 func zombieKey(ino Ino) []byte                { return key(kZombie, uint64(ino)) }
+func draftKey(ino Ino) []byte                 { return key(kDraft, uint64(ino)) }
 func sweptKey(segment uint64) []byte          { return key(kSwept, segment) }
 func treeKey(seq uint64) []byte               { return key(kTree, seq) }
 func bucketKey(ino Ino) []byte                { return key(kBucket, uint64(ino)) }

@@ -1,0 +1,207 @@
+package namespace
+
+import (
+	"context"
+
+	"k3fs/chunkstore"
+	"k3fs/metastore"
+	"k3fs/tenancy"
+)
+
+func (n *inodeRec) domain() chunkstore.Domain { return domain(tenancy.TenantID(n.Owner)) }
+
+// GetAttr implements Posix (stat(2)).
+func (v *View) GetAttr(ctx context.Context, ino Ino) (Attr, error) {
+	a, err := v.getAttr(ctx, ino)
+	return a, fail("getattr", "", err)
+}
+
+func (v *View) getAttr(ctx context.Context, ino Ino) (Attr, error) {
+	o := v.fs.files.overlay(ino)
+	n, err := v.readInode(ctx, ino, tenancy.GetObject)
+	if err != nil {
+		return Attr{}, err
+	}
+	return o.over(n.attr(ino)), nil
+}
+
+// readInode is inode in a view of its own.
+func (v *View) readInode(ctx context.Context, ino Ino, a tenancy.Action) (n *inodeRec, err error) {
+	err = v.fs.kv.View(ctx, func(r metastore.Reader) (err error) {
+		n, err = v.inode(r, ino, a)
+		return err
+	})
+	return n, err
+}
+
+// SetAttr implements Posix (chmod, chown, truncate, utimensat).
+func (v *View) SetAttr(ctx context.Context, ino Ino, s SetAttr) (Attr, error) {
+	a, err := v.setAttr(ctx, ino, s)
+	return a, fail("setattr", "", err)
+}
+
+func (v *View) setAttr(ctx context.Context, ino Ino, s SetAttr) (Attr, error) {
+	if ino == RootIno {
+		return Attr{}, of(NotPermitted)
+	}
+	f := v.fs.files.peek(ino)
+	if s.Size != nil && f == nil {
+		var err error
+		if f, err = v.fs.acquire(ino); err != nil {
+			return Attr{}, err
+		}
+	}
+	if f == nil {
+		n, err := v.writeAttr(ctx, ino, s)
+		if err != nil {
+			return Attr{}, err
+		}
+		return n.attr(ino), nil
+	}
+	defer v.fs.release(ctx, f)
+	return v.setFileAttr(ctx, f, s)
+}
+
+// setFileAttr is setAttr for an open inode.
+func (v *View) setFileAttr(ctx context.Context, f *file, s SetAttr) (Attr, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, err := v.readInode(ctx, f.ino, tenancy.PutObject)
+	if err != nil {
+		return Attr{}, err
+	}
+	if s.Size != nil {
+		if err := v.resize(ctx, f, n, s); err != nil {
+			return Attr{}, err
+		}
+	}
+	if !s.onlyTimes() || s.hasTimes() && f.times.Load() == nil {
+		if n, err = v.writeAttr(ctx, f.ino, s); err != nil {
+			return Attr{}, err
+		}
+	}
+	// Times of a draft with changes of its own go into the record with these.
+	if f.times.Load() != nil {
+		f.setTimes(s.Mtime, s.Ctime)
+	}
+	if s.Size != nil && f.writers == 0 {
+		if err := f.publish(ctx, v.door); err != nil {
+			return Attr{}, err
+		}
+		if n, err = v.readInode(ctx, f.ino, tenancy.GetObject); err != nil {
+			return Attr{}, err
+		}
+	}
+	return f.overlay().over(n.attr(f.ino)), nil
+}
+
+// resize truncates the draft. Through a handle it is one of the handle's writes. f.mu must be held.
+func (v *View) resize(ctx context.Context, f *file, n *inodeRec, s SetAttr) error {
+	switch Type(n.Type) {
+	case File:
+	case Dir:
+		return of(IsDir)
+	default:
+		return of(Invalid)
+	}
+	if err := f.load(ctx); err != nil {
+		return err
+	}
+	if err := f.truncate(ctx, *s.Size); err != nil {
+		return err
+	}
+	if h, ok := s.Handle.(*handle); ok && h.f == f && h.writes() && !h.closed.Load() {
+		h.dirty()
+	}
+	return nil
+}
+
+// onlyTimes reports whether a draft can keep the change until it goes into the record.
+func (s SetAttr) onlyTimes() bool {
+	return s.Mode == nil && s.UID == nil && s.GID == nil && s.Atime == nil && !s.KillPriv
+}
+
+func (s SetAttr) hasTimes() bool { return s.Mtime != nil || s.Ctime != nil }
+
+// writeAttr changes all but the size in the inode's record.
+func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, err error) {
+	err = v.update(ctx, metastore.Ordered, func(t *txn) error {
+		if n, err = v.inode(t, ino, tenancy.PutObject); err != nil {
+			return err
+		}
+		s.apply(n, t.now)
+		t.attrChanged(ino, false)
+		return t.putInode(ino, n)
+	})
+	return n, err
+}
+
+// apply changes the record as s says.
+func (s SetAttr) apply(n *inodeRec, now int64) {
+	if s.Mode != nil {
+		n.Mode = *s.Mode & 0o7777
+	}
+	if s.UID != nil {
+		n.UID = *s.UID
+	}
+	if s.GID != nil {
+		n.GID = *s.GID
+	}
+	if s.Atime != nil {
+		n.Atime = s.Atime.UnixNano()
+	}
+	if s.Mtime != nil {
+		n.Mtime = s.Mtime.UnixNano()
+	}
+	if s.KillPriv && Type(n.Type) == File {
+		n.Mode &^= 0o4000
+		if n.Mode&0o010 != 0 { // without it the bit means mandatory locking
+			n.Mode &^= 0o2000
+		}
+	}
+	n.Ctime = now
+	if s.Ctime != nil {
+		n.Ctime = s.Ctime.UnixNano()
+	}
+}
+
+// StatFS implements Posix (statfs(2)).
+func (v *View) StatFS(ctx context.Context, ino Ino) (StatFS, error) {
+	if _, err := v.readInode(ctx, ino, tenancy.GetObject); err != nil {
+		return StatFS{}, fail("statfs", "", err)
+	}
+	u := v.fs.chunks.Usage()
+	used := v.fs.next.Load()
+	return StatFS{
+		Total: u.Total, Free: u.Free, Avail: max(0, u.Free-u.LowWater),
+		Files: used + uint64(max(0, u.Free))/chunkstore.BlockSize, FilesFree: uint64(max(0, u.Free)) / chunkstore.BlockSize,
+		NameMax: maxName,
+	}, nil
+}
+
+// SyncDir implements Posix (fsync(2) on a directory).
+func (v *View) SyncDir(ctx context.Context, dir Ino) error {
+	if _, err := v.readInode(ctx, dir, tenancy.ListBucket); err != nil {
+		return fail("fsyncdir", "", err)
+	}
+	return fail("fsyncdir", "", v.fs.kv.Sync(ctx))
+}
+
+// Sync implements Posix (syncfs(2)): the drafts of all open files are persisted, and everything is made
+// durable.
+func (v *View) Sync(ctx context.Context) error {
+	var first error
+	for _, f := range v.fs.files.peekAll() {
+		f.mu.Lock()
+		err := f.persist(ctx)
+		f.mu.Unlock()
+		v.fs.release(ctx, f)
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	if err := v.fs.kv.Sync(ctx); err != nil && first == nil {
+		first = err
+	}
+	return fail("sync", "", first)
+}

@@ -1,0 +1,388 @@
+package namespace
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"k3fs/chunkstore"
+	"k3fs/metastore"
+	"k3fs/tenancy"
+)
+
+// maxFile bounds the size of a file, in bytes.
+const maxFile = 1 << 50
+
+// file is an open inode: the draft that all its handles share.
+type file struct {
+	fs  *FS
+	ino Ino
+	d   chunkstore.Domain
+
+	users    int  // guarded by fileTable.mu: handles, and operations under way
+	unlinked bool // guarded by fileTable.mu: it may have lost its last name
+
+	mu sync.RWMutex
+	draft
+	writers   int  // handles that may write
+	unflushed int  // handles that wrote since they were flushed
+	closed    bool // the namespace is closed
+
+	times  atomic.Pointer[overlay] // nil: the inode's record says it all
+	epochs epochs
+}
+
+// overlay is what a draft in memory knows better than the inode's record. The zero overlay knows nothing.
+type overlay struct {
+	known        bool
+	size         int64
+	mtime, ctime int64 // 0: the record's
+}
+
+func (o overlay) over(a Attr) Attr {
+	if !o.known {
+		return a
+	}
+	a.Size, a.Blocks = o.size, (o.size+511)/512
+	if o.mtime != 0 {
+		a.Mtime, a.Ctime = stamp(o.mtime), stamp(o.ctime)
+	}
+	return a
+}
+
+func (f *file) overlay() overlay {
+	if o := f.times.Load(); o != nil {
+		return *o
+	}
+	return overlay{}
+}
+
+// handle is a FileHandle.
+type handle struct {
+	v      *View
+	f      *file
+	flags  OpenFlags
+	wrote  bool // guarded by f.mu: since its last flush
+	closed atomic.Bool
+}
+
+var _ FileHandle = (*handle)(nil)
+
+// acquire returns the open inode with one user more. release gives it back.
+func (fs *FS) acquire(ino Ino) (*file, error) {
+	return fs.files.acquire(ino, func() *file {
+		f := &file{fs: fs, ino: ino}
+		f.draft.init(&f.mu)
+		return f
+	})
+}
+
+// release gives back a user, and the last one cleans up: what was not published is lost, and an inode
+// without a name goes.
+func (fs *FS) release(ctx context.Context, f *file) {
+	last, zombie := fs.files.release(f)
+	if !last {
+		return
+	}
+	f.mu.Lock()
+	f.discard()
+	f.mu.Unlock()
+	if !zombie {
+		return
+	}
+	err := fs.update(context.WithoutCancel(ctx), metastore.Reclaim, nil, func(t *txn) error { return t.eraseZombie(f.ino) })
+	fs.files.unbury([]Ino{f.ino})
+	if err != nil {
+		fs.log.Warn("namespace: a removed file keeps its room until the next start", "ino", f.ino, "err", err)
+	}
+}
+
+// eraseZombie removes an inode that lost its last name while it was open.
+func (t *txn) eraseZombie(ino Ino) error {
+	if err := t.Delete(zombieKey(ino)); err != nil {
+		return err
+	}
+	n, err := getInode(t, ino)
+	if isKind(err, NotFound) {
+		return nil
+	}
+	if err != nil || n.Nlink > 0 {
+		return err
+	}
+	return t.eraseInode(ino, n)
+}
+
+// Create implements Posix (open(2) with O_CREAT).
+func (v *View) Create(ctx context.Context, parent Ino, name string, n NewNode, flags OpenFlags) (Attr, FileHandle, error) {
+	a, h, err := v.create(ctx, parent, name, n, flags)
+	if err != nil {
+		return Attr{}, nil, fail("create", name, err)
+	}
+	return a, h, nil
+}
+
+func (v *View) create(ctx context.Context, parent Ino, name string, n NewNode, flags OpenFlags) (Attr, *handle, error) {
+	n.Type = File
+	if err := v.fs.reserve(ctx); err != nil {
+		return Attr{}, nil, err
+	}
+	ino := Ino(v.fs.number())
+	f, err := v.fs.acquire(ino)
+	if err != nil {
+		return Attr{}, nil, err
+	}
+	var (
+		rec *inodeRec
+		old entry
+	)
+	err = v.update(ctx, metastore.Ordered, func(t *txn) error {
+		p, err := v.dirForChange(t, parent, tenancy.PutObject)
+		if err != nil {
+			return err
+		}
+		if old, err = resolve(t, parent, name); err != nil || old.found() {
+			return err
+		}
+		if err := freeName(name); err != nil {
+			return err
+		}
+		if rec, err = t.attach(ino, parent, p, name, n); err != nil {
+			return err
+		}
+		return t.putInode(ino, rec)
+	})
+	if err != nil || old.found() {
+		v.fs.release(ctx, f)
+		if err != nil {
+			return Attr{}, nil, err
+		}
+		return v.openExisting(ctx, old, flags)
+	}
+	h := &handle{v: v, f: f, flags: flags}
+	f.mu.Lock()
+	f.begin(rec, &layout{})
+	h.join()
+	// S3 must not see the file before it is written: only this handle's flush publishes it.
+	h.wrote = true
+	f.unflushed++
+	f.mu.Unlock()
+	return rec.attr(ino), h, nil
+}
+
+// openExisting is Create where the name is taken.
+func (v *View) openExisting(ctx context.Context, e entry, flags OpenFlags) (Attr, *handle, error) {
+	switch {
+	case flags.Excl:
+		return Attr{}, nil, of(Exists)
+	case Type(e.Type) == Dir:
+		return Attr{}, nil, of(IsDir)
+	}
+	h, err := v.openFile(ctx, Ino(e.Ino), flags)
+	if err != nil {
+		return Attr{}, nil, err
+	}
+	a, err := v.getAttr(ctx, Ino(e.Ino))
+	if err != nil {
+		v.fs.release(ctx, h.f)
+		return Attr{}, nil, err
+	}
+	return a, h, nil
+}
+
+// Open implements Posix (open(2)).
+func (v *View) Open(ctx context.Context, ino Ino, flags OpenFlags) (FileHandle, error) {
+	h, err := v.openFile(ctx, ino, flags)
+	if err != nil {
+		return nil, fail("open", "", err)
+	}
+	return h, nil
+}
+
+func (v *View) openFile(ctx context.Context, ino Ino, flags OpenFlags) (*handle, error) {
+	f, err := v.fs.acquire(ino)
+	if err != nil {
+		return nil, err
+	}
+	h := &handle{v: v, f: f, flags: flags}
+	if err := h.open(ctx); err != nil {
+		v.fs.release(ctx, f)
+		return nil, err
+	}
+	return h, nil
+}
+
+// open checks that the handle may be had, and truncates the file if it is to.
+func (h *handle) open(ctx context.Context) error {
+	action := tenancy.GetObject
+	if h.flags.Write || h.flags.Append || h.flags.Trunc {
+		action = tenancy.PutObject
+	}
+	err := h.v.fs.kv.View(ctx, func(r metastore.Reader) error {
+		n, err := h.v.inode(r, h.f.ino, action)
+		if err != nil {
+			return err
+		}
+		switch Type(n.Type) {
+		case File:
+			return nil
+		case Dir:
+			return of(IsDir)
+		}
+		return of(Invalid)
+	})
+	if err != nil {
+		return err
+	}
+	f := h.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if h.flags.Trunc {
+		if err := f.load(ctx); err != nil {
+			return err
+		}
+		if err := f.truncate(ctx, 0); err != nil {
+			return err
+		}
+		h.dirty()
+	}
+	h.join()
+	return nil
+}
+
+// join counts the handle among the writers. f.mu must be held.
+func (h *handle) join() {
+	if h.writes() {
+		h.f.writers++
+	}
+}
+
+func (h *handle) writes() bool { return h.flags.Write || h.flags.Append }
+
+// dirty notes that the handle wrote. f.mu must be held.
+func (h *handle) dirty() {
+	if !h.wrote {
+		h.wrote = true
+		h.f.unflushed++
+	}
+}
+
+// clean notes that the handle has nothing unflushed. f.mu must be held.
+func (h *handle) clean() {
+	if h.wrote {
+		h.wrote = false
+		h.f.unflushed--
+	}
+}
+
+// Ino implements FileHandle.
+func (h *handle) Ino() Ino { return h.f.ino }
+
+func (h *handle) usable(write bool) error {
+	if h.closed.Load() || write && !h.writes() {
+		return of(BadHandle)
+	}
+	return nil
+}
+
+// ReadAt implements FileHandle (pread(2)). Whether the handle may read is not asked: a kernel with a
+// writeback cache also reads to complete a page that is written.
+func (h *handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := h.usable(false); err != nil {
+		return 0, fail("read", "", err)
+	}
+	n, err := h.f.read(ctx, p, off)
+	return n, fail("read", "", err)
+}
+
+// WriteAt implements FileHandle (pwrite(2)).
+func (h *handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if err := h.usable(true); err != nil {
+		return 0, fail("write", "", err)
+	}
+	n, err := h.f.write(ctx, h, p, off)
+	if err == nil && h.flags.Sync {
+		err = h.f.fsync(ctx)
+	}
+	return n, fail("write", "", err)
+}
+
+// Append implements FileHandle (write(2) on an O_APPEND descriptor).
+func (h *handle) Append(ctx context.Context, p []byte) (int64, error) {
+	if err := h.usable(true); err != nil {
+		return 0, fail("append", "", err)
+	}
+	off, err := h.f.appendTo(ctx, h, p)
+	if err == nil && h.flags.Sync {
+		err = h.f.fsync(ctx)
+	}
+	return off, fail("append", "", err)
+}
+
+// Fsync implements FileHandle (fsync(2)).
+func (h *handle) Fsync(ctx context.Context) error {
+	if err := h.usable(false); err != nil {
+		return fail("fsync", "", err)
+	}
+	return fail("fsync", "", h.f.fsync(ctx))
+}
+
+// Flush implements FileHandle (close(2)).
+func (h *handle) Flush(ctx context.Context) error {
+	if err := h.usable(false); err != nil {
+		return fail("flush", "", err)
+	}
+	return fail("flush", "", h.flush(ctx))
+}
+
+func (h *handle) flush(ctx context.Context) error {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	h.clean()
+	if h.f.unflushed > 0 {
+		return nil
+	}
+	return h.f.publish(ctx, h.v.door)
+}
+
+// Close implements FileHandle.
+func (h *handle) Close(ctx context.Context) error {
+	if h.closed.Swap(true) {
+		return nil
+	}
+	// What Flush could not publish is tried once more, whatever became of the caller.
+	ctx = context.WithoutCancel(ctx)
+	err := h.flush(ctx)
+	if h.writes() {
+		h.f.mu.Lock()
+		h.f.writers--
+		h.f.mu.Unlock()
+	}
+	h.v.fs.release(ctx, h.f)
+	return fail("close", "", err)
+}
+
+// Seek implements FileHandle (lseek(2) with SEEK_DATA and SEEK_HOLE). NotFound: nothing of the kind
+// follows (ENXIO).
+func (h *handle) Seek(ctx context.Context, off int64, hole bool) (int64, error) {
+	if err := h.usable(false); err != nil {
+		return 0, fail("seek", "", err)
+	}
+	at, err := h.f.seek(ctx, off, hole)
+	return at, fail("seek", "", err)
+}
+
+// publishAll publishes what every open file has written, and ends all handles.
+func (fs *FS) publishAll(ctx context.Context) error {
+	var first error
+	for _, f := range fs.files.close() {
+		f.mu.Lock()
+		err := f.publish(ctx, nil)
+		f.closed = true
+		f.mu.Unlock()
+		fs.release(ctx, f)
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}

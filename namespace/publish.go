@@ -1,0 +1,312 @@
+package namespace
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+
+	"k3fs/chunkstore"
+	"k3fs/metastore"
+)
+
+// newETag is the ETag of a content written through POSIX: an opaque token that can't be taken for an
+// MD5, unique as the content's number is.
+func newETag(id contentID) string {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], uint64(id))
+	rand.Read(b[8:]) // never fails
+	return hex.EncodeToString(b[:]) + "-1"
+}
+
+// relieve seals bytes in memory when they are too many. f.mu must be held; it is given up meanwhile.
+func (f *file) relieve(ctx context.Context) error {
+	for f.mem.bytes >= memoryMax || f.mem.bytes > inlineMax && f.fs.dirty.Load() > dirtyMax {
+		more, err := f.spill(ctx)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// spill seals up to a frame of the bytes in memory, the first of the file first; more is false if there
+// were none to take. f.mu must be held; it is given up meanwhile.
+func (f *file) spill(ctx context.Context) (more bool, err error) {
+	batch, total := f.pick()
+	if len(batch) == 0 {
+		return false, nil
+	}
+	p := batch[0].data
+	if len(batch) > 1 {
+		p = make([]byte, 0, total)
+		for _, iv := range batch {
+			p = append(p, iv.data...)
+		}
+	}
+	for _, iv := range batch {
+		iv.busy = true
+	}
+	first := len(f.flights)
+	for _, iv := range batch[1:] {
+		f.flights = append(f.flights, flight{iv.off, iv.end()})
+	}
+	others := append([]flight(nil), f.flights[first:]...)
+	e, err := f.fly(ctx, p, batch[0].off, batch[0].end())
+	f.land(others)
+	for _, iv := range batch {
+		iv.busy = false
+	}
+	if err != nil {
+		return false, err
+	}
+	skip := uint32(0)
+	for _, iv := range batch {
+		s := sliceOf(e, iv.off)
+		s.Skip, s.Len = skip, int64(len(iv.data))
+		skip += uint32(s.Len)
+		f.fs.dirty.Add(-s.Len)
+		f.mem.remove(iv)
+		f.install(s.Off, s.end(), s)
+	}
+	return true, nil
+}
+
+// land takes flights off the list.
+func (f *file) land(done []flight) {
+	for _, fl := range done {
+		for i := range f.flights {
+			if f.flights[i] == fl {
+				f.flights = append(f.flights[:i], f.flights[i+1:]...)
+				break
+			}
+		}
+	}
+	f.landed.Broadcast()
+}
+
+// pick chooses intervals that together fit a frame and are not on their way already.
+func (f *file) pick() (batch []*interval, total int) {
+	for _, iv := range f.mem.list {
+		if iv.busy || f.flying(iv.off, iv.end()) {
+			continue
+		}
+		if total+len(iv.data) > chunkstore.FrameSize {
+			break
+		}
+		batch = append(batch, iv)
+		total += len(iv.data)
+	}
+	return batch, total
+}
+
+// settle brings the draft into the form of a content: all in the chunk store, or inline. Nothing is
+// written meanwhile. f.mu must be held; it may be given up.
+func (f *file) settle(ctx context.Context) (*layout, error) {
+	f.settles++
+	defer func() {
+		f.settles--
+		f.landed.Broadcast()
+	}()
+	for len(f.flights) > 0 {
+		f.landed.Wait()
+	}
+	if f.size <= inlineMax {
+		l := &layout{Size: f.size, Inline: make([]byte, f.size)}
+		for _, r := range f.plan(l.Inline, 0) {
+			if err := f.fs.chunks.ReadAt(ctx, f.d, r.e, r.p, r.off); err != nil {
+				return nil, err
+			}
+		}
+		return l, nil
+	}
+	for {
+		more, err := f.spill(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !more && len(f.flights) == 0 {
+			break
+		}
+	}
+	if err := f.compact(ctx); err != nil {
+		return nil, err
+	}
+	return &layout{Size: f.size, Slices: append([]slice(nil), f.slices...)}, nil
+}
+
+// fsync is fsync(2): the draft goes into the inode's record, unpublished, and all is made durable.
+func (f *file) fsync(ctx context.Context) error {
+	f.mu.Lock()
+	err := f.persist(ctx)
+	f.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return f.fs.kv.Sync(ctx)
+}
+
+// persist stores the draft in the inode's record. f.mu must be held.
+func (f *file) persist(ctx context.Context) error {
+	if !f.loaded || f.seq == f.saved {
+		return nil
+	}
+	stored, err := f.store(ctx, func(t *txn, n *inodeRec, c contentRec) error {
+		if n.Draft == nil {
+			if err := t.Set(draftKey(f.ino), nil); err != nil {
+				return err
+			}
+		}
+		old := n.Draft
+		n.Draft = &c
+		return t.fs.dropContent(t, f.d, old)
+	}, nil)
+	f.kept = f.kept || stored
+	return err
+}
+
+// publish makes the draft what S3 reads. f.mu must be held.
+func (f *file) publish(ctx context.Context, door Observer) error {
+	if !f.loaded || f.seq == f.published {
+		return nil
+	}
+	if f.seq == f.saved && f.kept {
+		if done, err := f.promote(ctx, door); done || err != nil {
+			return err
+		}
+	}
+	stored, err := f.store(ctx, func(t *txn, n *inodeRec, c contentRec) error {
+		c.ETag, c.Time = newETag(contentID(c.ID)), t.now
+		old, draft := n.Published, n.Draft
+		n.Published, n.Draft = &c, nil
+		if err := f.dropDraft(t, draft); err != nil {
+			return err
+		}
+		return t.fs.dropContent(t, f.d, old)
+	}, door)
+	if stored {
+		f.published, f.kept = f.saved, false
+	}
+	return err
+}
+
+func (f *file) dropDraft(t *txn, draft *contentRec) error {
+	if draft == nil {
+		return nil
+	}
+	if err := t.Delete(draftKey(f.ino)); err != nil {
+		return err
+	}
+	return t.fs.dropContent(t, f.d, draft)
+}
+
+// promote publishes the persisted draft as it is; done is false if there is none. f.mu must be held.
+func (f *file) promote(ctx context.Context, door Observer) (done bool, err error) {
+	err = f.fs.update(context.WithoutCancel(ctx), metastore.Ordered, door, func(t *txn) error {
+		done = false
+		n, err := getInode(t, f.ino)
+		if isKind(err, NotFound) || err == nil && n.Draft == nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		done = true
+		return t.promote(f.ino, n)
+	})
+	if err == nil && done {
+		f.published, f.kept = f.saved, false
+		f.recorded()
+	}
+	return done, err
+}
+
+// promote makes an inode's persisted draft its published content.
+func (t *txn) promote(ino Ino, n *inodeRec) error {
+	old := n.Published
+	n.Published, n.Draft = n.Draft, nil
+	n.Published.ETag, n.Published.Time = newETag(contentID(n.Published.ID)), t.now
+	if err := t.fs.dropContent(t, n.domain(), old); err != nil {
+		return err
+	}
+	if err := t.Delete(draftKey(ino)); err != nil {
+		return err
+	}
+	t.attrChanged(ino, true)
+	return t.putInode(ino, n)
+}
+
+// store makes a content of the draft and lets put place it in the inode's record. It stores nothing for
+// an inode that has no name left: the draft then stays in memory and in fresh extents, which nobody but
+// the handles can see. f.mu must be held.
+func (f *file) store(ctx context.Context, put func(*txn, *inodeRec, contentRec) error, door Observer) (stored bool, err error) {
+	l, err := f.settle(ctx)
+	if err != nil {
+		return false, err
+	}
+	// From here on the caller's patience does not matter: what it wrote is at stake.
+	ctx = context.WithoutCancel(ctx)
+	st, err := f.fs.stage(ctx, f.d, l)
+	if err != nil {
+		return false, err
+	}
+	durability := metastore.Ordered
+	if l.Size < f.ground {
+		durability = metastore.Reclaim
+	}
+	var c contentRec
+	err = f.fs.update(ctx, durability, door, func(t *txn) error {
+		stored = false
+		n, err := getInode(t, f.ino)
+		if err == nil && n.Nlink == 0 || isKind(err, NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		stored = true
+		if c, err = st.store(t); err != nil {
+			return err
+		}
+		n.Size = l.Size
+		if f.mtime != 0 {
+			n.Mtime, n.Ctime = f.mtime, f.ctime
+		}
+		if err := put(t, n, c); err != nil {
+			return err
+		}
+		t.attrChanged(f.ino, true)
+		return t.putInode(f.ino, n)
+	})
+	switch {
+	case err != nil:
+		if undone(err) {
+			st.abandon(ctx)
+		}
+		return false, err
+	case !stored:
+		st.abandon(ctx)
+		return false, nil
+	}
+	f.saved = f.seq
+	f.retireFresh(l)
+	f.stand(&c, l)
+	f.recorded()
+	return true, nil
+}
+
+// retireFresh frees the fresh extents that a stored content does not name. f.mu must be held.
+func (f *file) retireFresh(l *layout) {
+	if len(l.Inline) == 0 && l.Size > 0 || len(f.fresh) == 0 {
+		return
+	}
+	for e := range f.fresh {
+		f.epochs.retire(func() { f.fs.free([]chunkstore.Extent{e}) })
+	}
+}
+
+// recorded notes that the inode's record now says all that the draft knows. f.mu must be held.
+func (f *file) recorded() {
+	f.mtime, f.ctime = 0, 0
+	f.times.Store(nil)
+}

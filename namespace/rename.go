@@ -1,0 +1,202 @@
+package namespace
+
+import (
+	"context"
+
+	"k3fs/metastore"
+	"k3fs/tenancy"
+)
+
+// end is one side of a rename.
+type end struct {
+	parent Ino
+	dir    *inodeRec // the parent's record; the two ends share it if they share the parent
+	name   string
+	entry
+	n *inodeRec // nil if the name is free
+}
+
+func (e *end) isDir() bool { return e.n != nil && Type(e.n.Type) == Dir }
+
+// Rename implements Posix (renameat2(2)).
+func (v *View) Rename(ctx context.Context, parent Ino, name string, newParent Ino, newName string, flags RenameFlags) error {
+	err := v.update(ctx, metastore.Ordered, func(t *txn) error {
+		if flags&^(RenameNoReplace|RenameExchange) != 0 || flags == RenameNoReplace|RenameExchange {
+			return of(Invalid)
+		}
+		from, to, err := v.renameEnds(t, parent, name, newParent, newName)
+		if err != nil {
+			return err
+		}
+		if flags&RenameExchange != 0 {
+			return t.exchange(from, to)
+		}
+		if to.n != nil && flags&RenameNoReplace != 0 {
+			return of(Exists)
+		}
+		return t.rename(from, to)
+	})
+	return fail("rename", name, err)
+}
+
+// renameEnds reads both sides and checks what holds for every rename.
+func (v *View) renameEnds(t *txn, parent Ino, name string, newParent Ino, newName string) (from, to *end, err error) {
+	from = &end{parent: parent, name: name}
+	to = &end{parent: newParent, name: newName}
+	if from.dir, err = v.dirForChange(t, parent, tenancy.DeleteObject); err != nil {
+		return nil, nil, err
+	}
+	to.dir = from.dir
+	if newParent != parent {
+		if to.dir, err = v.dirForChange(t, newParent, tenancy.PutObject); err != nil {
+			return nil, nil, err
+		}
+	}
+	if from.dir.Bucket != to.dir.Bucket {
+		return nil, nil, of(CrossBucket)
+	}
+	if err := v.readEnd(t, from, tenancy.DeleteObject); err != nil {
+		return nil, nil, err
+	}
+	if from.n == nil {
+		return nil, nil, of(NotFound)
+	}
+	return from, to, v.readEnd(t, to, tenancy.PutObject)
+}
+
+func (v *View) readEnd(t *txn, e *end, a tenancy.Action) (err error) {
+	if e.entry, err = resolve(t, e.parent, e.name); err != nil || !e.found() {
+		return err
+	}
+	e.n, err = v.inode(t, Ino(e.Ino), a)
+	return err
+}
+
+// rename moves from's entry to to's place.
+func (t *txn) rename(from, to *end) error {
+	if to.n != nil && from.Ino == to.Ino {
+		return nil // two names of one inode: POSIX says to do nothing
+	}
+	if from.isDir() && to.n != nil && !to.isDir() {
+		return of(NotDir)
+	}
+	if !from.isDir() && to.isDir() {
+		return of(IsDir)
+	}
+	if err := t.noLoop(from, to); err != nil {
+		return err
+	}
+	if to.n == nil {
+		if err := freeName(to.name); err != nil {
+			return err
+		}
+		to.stored = storedFor(to.name, from.isDir())
+	} else if err := t.displace(to); err != nil {
+		return err
+	}
+	if err := t.delDentry(from.parent, from.stored); err != nil {
+		return err
+	}
+	if err := t.putDentry(to.parent, to.stored, from.dentryRec); err != nil {
+		return err
+	}
+	if err := t.moveLink(Ino(from.Ino), from.n, from.parent, from.stored, to.parent, to.stored); err != nil {
+		return err
+	}
+	if from.isDir() {
+		from.dir.Nlink--
+		to.dir.Nlink++
+	}
+	return t.storeEnds(from, to)
+}
+
+func storedFor(name string, dir bool) string {
+	if dir {
+		return name + "/"
+	}
+	return name
+}
+
+// noLoop refuses to move a directory below itself.
+func (t *txn) noLoop(from, to *end) error {
+	if !from.isDir() || from.parent == to.parent {
+		return nil
+	}
+	inside, err := inSubtree(t, to.parent, Ino(from.Ino))
+	if err == nil && inside {
+		err = of(Loop)
+	}
+	return err
+}
+
+// displace removes what a rename replaces, but for its entry, which is overwritten.
+func (t *txn) displace(to *end) error {
+	if to.isDir() {
+		if err := t.removeDir(to.parent, to.dir, to.entry, to.n); err != nil {
+			return err
+		}
+		return nil
+	}
+	return t.dropLink(Ino(to.Ino), to.n, to.parent, to.stored)
+}
+
+// storeEnds stores the parents' records.
+func (t *txn) storeEnds(from, to *end) error {
+	if err := t.entryLeft(from.parent, from.dir); err != nil || from.parent == to.parent {
+		return err
+	}
+	return t.touchDir(to.parent, to.dir)
+}
+
+// exchange swaps two entries.
+func (t *txn) exchange(from, to *end) error {
+	if to.n == nil {
+		return of(NotFound)
+	}
+	if from.Ino == to.Ino {
+		return nil
+	}
+	if err := t.noLoop(from, to); err != nil {
+		return err
+	}
+	if err := t.noLoop(to, from); err != nil {
+		return err
+	}
+	// The name stays, the kind moves: a directory gets the '/' that its name had not.
+	fromStored := storedFor(component(from.stored), to.isDir())
+	toStored := storedFor(component(to.stored), from.isDir())
+	if from.isDir() != to.isDir() {
+		// A hidden leaf's name belongs to the directory beside it; an empty name to directories only.
+		if reserved(from.name) || reserved(to.name) {
+			return of(InvalidName)
+		}
+	}
+	if err := t.delDentry(from.parent, from.stored); err != nil {
+		return err
+	}
+	if err := t.delDentry(to.parent, to.stored); err != nil {
+		return err
+	}
+	if err := t.putDentry(from.parent, fromStored, to.dentryRec); err != nil {
+		return err
+	}
+	if err := t.putDentry(to.parent, toStored, from.dentryRec); err != nil {
+		return err
+	}
+	if err := t.moveLink(Ino(from.Ino), from.n, from.parent, from.stored, to.parent, toStored); err != nil {
+		return err
+	}
+	if err := t.moveLink(Ino(to.Ino), to.n, to.parent, to.stored, from.parent, fromStored); err != nil {
+		return err
+	}
+	if from.isDir() != to.isDir() && from.parent != to.parent {
+		if from.isDir() {
+			from.dir.Nlink--
+			to.dir.Nlink++
+		} else {
+			from.dir.Nlink++
+			to.dir.Nlink--
+		}
+	}
+	return t.storeEnds(from, to)
+}
