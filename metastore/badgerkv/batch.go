@@ -106,7 +106,7 @@ func (s *Store) committer() {
 	defer close(s.committed)
 	timer := time.NewTimer(s.opts.FlushInterval)
 	defer timer.Stop()
-	for {
+	for s.failure.Load() == nil {
 		b, wait := s.next()
 		if b == nil {
 			if wait == 0 {
@@ -236,19 +236,23 @@ func (s *Store) flushed(b *batch) {
 		v.last = nil
 	}
 	s.newest.Store(&v)
+	if s.failure.Load() == nil { // stop closes the rest
+		close(b.done)
+	}
 	s.mu.Unlock()
 	old.release()
 	s.unflushed.Add(int64(-b.bytes))
-	close(b.done)
 }
 
 // stop refuses everything from now on: after a failed sync nobody knows what the disk holds.
 func (s *Store) stop(cause error) {
 	err := fmt.Errorf("%w: %w", metastore.ErrStopped, cause)
-	s.log.Error("metastore: stopped after a failed write; reopen the store", "error", cause)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failure.Store(&err)
+	if !s.failure.CompareAndSwap(nil, &err) {
+		return
+	}
+	s.log.Error("metastore: stopped; nothing can be written until the store is opened again", "error", cause)
 	v := *s.newest.Load()
 	for _, b := range append([]*batch{s.filling}, v.sealed...) {
 		b.err = err

@@ -154,6 +154,9 @@ func TestFlippedByte(t *testing.T) {
 	image, want := makeImage(t)
 	kinds, refused := map[string]bool{}, map[string]int{}
 	for _, name := range imageFiles(t, image) {
+		if ext := filepath.Ext(name); kinds[ext] && ext != "" {
+			continue // one of each kind will do
+		}
 		kinds[filepath.Ext(name)] = true
 		size := used(t, filepath.Join(image, name))
 		offsets := []int{0, 1, 7, 8, 12, 16, 20, 24, 31, 40, size / 3, size / 2, size - 9, size - 5, size - 4, size - 3, size - 2, size - 1}

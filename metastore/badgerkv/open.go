@@ -38,7 +38,8 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		opts: o, log: o.Logger, filling: newBatch(),
 		work: make(chan struct{}, 1), stopped: make(chan struct{}),
-		committed: make(chan struct{}), idle: make(chan struct{}),
+		quit: make(chan struct{}), committed: make(chan struct{}), scrubbed: make(chan struct{}),
+		idle: make(chan struct{}),
 	}
 	seed := maphash.MakeSeed()
 	s.reads.New = func() any { return &readSet{seed: seed} }
@@ -46,6 +47,7 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(err, s.release())
 	}
 	go s.committer()
+	go s.scrubber()
 	return s, nil
 }
 
@@ -93,9 +95,6 @@ func (s *Store) checkFiles(keys keys) error {
 	}
 	if err := syncLogs(dir); err != nil {
 		return fmt.Errorf("badgerkv: %w", err)
-	}
-	if s.opts.SkipVerify {
-		return nil
 	}
 	return verifyTables(dir, s.badgerOptions(keys))
 }
@@ -175,8 +174,10 @@ func (s *Store) Close() error {
 	if s.closing.Swap(true) {
 		return metastore.ErrClosed
 	}
+	close(s.quit)
 	s.wake()
 	<-s.committed
+	<-s.scrubbed
 	var err error
 	if failure := s.failure.Load(); failure != nil {
 		err = *failure

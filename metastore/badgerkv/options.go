@@ -36,8 +36,9 @@ type Options struct {
 	Ballast int64
 	// FreeSpace tells the free and total bytes of the file system of dir; nil means statfs(2).
 	FreeSpace func(dir string) (free, total uint64, err error)
-	// SkipVerify leaves out the check of every table when opening: for benchmarks.
-	SkipVerify bool
+	// ScrubInterval is how often all tables are checked while the store is open; 0 means an hour,
+	// negative never.
+	ScrubInterval time.Duration
 	// Logger gets Badger's and the store's own messages, which never hold keys or values.
 	Logger *slog.Logger
 
@@ -48,6 +49,7 @@ type Options struct {
 const (
 	defaultFlushInterval = 250 * time.Millisecond
 	maxFlushInterval     = time.Second
+	defaultScrubInterval = time.Hour
 	defaultMaxUnflushed  = 32 << 20
 	defaultBlockCache    = 48 << 20
 	defaultIndexCache    = 48 << 20
@@ -63,6 +65,7 @@ const perEntry = 64
 
 func (o *Options) setDefaults() {
 	setDefault(&o.FlushInterval, defaultFlushInterval)
+	setDefault(&o.ScrubInterval, defaultScrubInterval)
 	setDefault(&o.MaxUnflushed, defaultMaxUnflushed)
 	setDefault(&o.MemTable, defaultMemTable)
 	setDefault(&o.BlockCache, defaultBlockCache)

@@ -50,7 +50,8 @@ type Store struct {
 	unflushed atomic.Int64 // bytes of commits that Badger doesn't hold yet
 	urgent    atomic.Bool  // somebody waits for the batch that is being filled
 	closing   atomic.Bool
-	failure   atomic.Pointer[error]
+	failure   atomic.Pointer[error] // why nothing can be written
+	damage    atomic.Pointer[error] // why nothing can be read
 
 	mu      sync.Mutex
 	seq     uint64 // of the last commit
@@ -68,7 +69,9 @@ type Store struct {
 
 	work      chan struct{} // wakes the committer
 	stopped   chan struct{} // closed by a failed write
+	quit      chan struct{} // closed by Close
 	committed chan struct{} // closed when the committer has ended
+	scrubbed  chan struct{} // closed when the scrubber has ended
 	idle      chan struct{} // closed when the last base has ended
 }
 
@@ -85,6 +88,9 @@ func (s *Store) View(ctx context.Context, fn func(metastore.Reader) error) error
 	}
 	if s.closing.Load() {
 		return metastore.ErrClosed
+	}
+	if err := s.damage.Load(); err != nil {
+		return *err
 	}
 	v := s.acquire()
 	if v == nil {
