@@ -95,7 +95,7 @@ func (b Bucket) Get(key string) ([]byte, error) {
 
 // FileOps says what the workers of a directory do.
 type FileOps struct {
-	InPlace bool // overwrite files in place; a plain file system tears these
+	InPlace bool // also write files under their own names; a plain file system tears these
 	Liar    bool // claim durability without fsync: the negative control
 }
 
@@ -179,11 +179,11 @@ func (l *Load) Files(worker string, seed uint64, dir string, ops FileOps) {
 		switch op := rng.IntN(10); {
 		case op == 0:
 			return w.unlink(name, rng.IntN(2) == 0)
-		case op <= 3:
+		case op <= 3 || !ops.InPlace:
 			return w.saveByRename(name, rng.IntN(2) == 0)
-		case op <= 5 && ops.InPlace:
+		case op <= 5:
 			return w.write(name, os.O_CREATE|os.O_WRONLY, rng.IntN(3) > 0)
-		case op <= 7 && ops.InPlace:
+		case op <= 7:
 			return w.write(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, rng.IntN(3) > 0)
 		}
 		return w.fresh(name)

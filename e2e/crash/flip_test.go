@@ -1,0 +1,195 @@
+package crash
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/stretchr/testify/require"
+
+	"k3fs/e2e/harness"
+)
+
+// TestFlippedBit flips one bit in one file of a stopped daemon's data directory. The next start may
+// refuse, with an exit code and a message. If it starts, every read gives an error or the right bytes,
+// and no name is missing without an error.
+func TestFlippedBit(t *testing.T) {
+	dir := harness.TempDir(t)
+	pristine := filepath.Join(dir, "pristine")
+	want := makeData(t, filepath.Join(dir, "first"), pristine)
+	files := dataFiles(t, pristine)
+	rng := harness.Rand(t)
+	outcomes := map[string]int{}
+	for i := range harness.Rounds(20, 400) {
+		work := filepath.Join(dir, fmt.Sprintf("flip-%d", i))
+		data := filepath.Join(work, "data")
+		require.NoError(t, os.MkdirAll(work, 0o755))
+		harness.Run(t, exec.Command("cp", "-a", "--sparse=always", pristine, data))
+		file := files[i%len(files)]
+		if i >= len(files) {
+			file = files[rng.IntN(len(files))]
+		}
+		where := flip(t, filepath.Join(data, file), rng)
+		outcome := judge(t, harness.Options{Dir: work, Data: data, Ready: 20 * time.Second}, want)
+		outcomes[outcome]++
+		t.Logf("%s %s: %s", file, where, outcome)
+		if t.Failed() {
+			t.Fatalf("after flipping %s of %s", where, file)
+		}
+		require.NoError(t, os.RemoveAll(work))
+	}
+	t.Logf("%v", outcomes)
+}
+
+// makeData fills a data directory through both doors, stops its daemon, and copies the directory.
+func makeData(t *testing.T, dir, to string) map[string][]byte {
+	t.Helper()
+	d := harness.Start(t, harness.Options{Dir: dir})
+	d.MakeBucket(t, bucketName)
+	b := Bucket{Core: minio.Core{Client: d.Client(t)}, Name: bucketName}
+	want := map[string][]byte{}
+	for i, size := range []int{0, 10, 1000, 5000, 8192, 9000, 70_000, 1 << 20, 3 << 20} {
+		for j := range 8 {
+			name := fmt.Sprintf("dir-%d/file-%d", j, i)
+			body := harness.Series{Name: name, Min: max(4, size), Max: max(4, size)}.Body(1)[:size]
+			if j%2 == 0 {
+				require.NoError(t, b.Put(name, body))
+			} else {
+				require.NoError(t, os.MkdirAll(filepath.Join(d.Mount, bucketName, filepath.Dir(name)), 0o755))
+				require.NoError(t, os.WriteFile(filepath.Join(d.Mount, bucketName, name), body, 0o644))
+			}
+			want[name] = body
+		}
+	}
+	d.MustStop(t)
+	require.NoError(t, d.Fsck())
+	harness.Run(t, exec.Command("cp", "-a", "--sparse=always", d.Data, to))
+	return want
+}
+
+// dataFiles is every file that holds bytes, those in which a bit can matter.
+func dataFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if rel, _ := filepath.Rel(dir, path); err == nil && len(bytes.Trim(b, "\x00")) > 0 {
+			files = append(files, rel)
+		}
+		return err
+	})
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	return files
+}
+
+// flip inverts one bit of a byte: mostly one that is in use (not zero), sometimes any.
+func flip(t *testing.T, path string, rng *rand.Rand) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	at := rng.IntN(len(b))
+	if rng.IntN(4) > 0 {
+		for b[at] == 0 {
+			at = (at + 1) % len(b)
+		}
+	}
+	bit := byte(1) << rng.IntN(8)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = f.WriteAt([]byte{b[at] ^ bit}, int64(at))
+	require.NoError(t, errors.Join(err, f.Close()))
+	return fmt.Sprintf("bit %#02x of byte %d of %d", bit, at, len(b))
+}
+
+// judge starts a daemon over damaged data and reads everything. It returns what happened.
+func judge(t *testing.T, o harness.Options, want map[string][]byte) string {
+	t.Helper()
+	d, err := harness.NewDaemon(o)
+	require.NoError(t, err)
+	defer d.Close()
+	if err := d.Start(); err != nil {
+		if !errors.Is(err, harness.ErrRefused) {
+			t.Errorf("must start or refuse with a message: %v", err)
+		}
+		return "refused"
+	}
+	outcome := "no effect"
+	for _, bad := range []bool{readS3(t, d, want), readMount(t, d, want)} {
+		if bad {
+			outcome = "an error for what it hit"
+		}
+	}
+	if t.Failed() {
+		t.Logf("log:\n%s", d.Log())
+	}
+	return outcome
+}
+
+// hit compares one read with what was written; it reports whether it was an error.
+func hit(t *testing.T, door, name string, want, got []byte, err error) bool {
+	t.Helper()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		t.Errorf("%s: %s is silently absent", door, name)
+	case err == nil && !bytes.Equal(want, got):
+		t.Errorf("%s: %s is served wrong: %d bytes, want %d", door, name, len(got), len(want))
+	}
+	return err != nil
+}
+
+func readS3(t *testing.T, d *harness.Daemon, want map[string][]byte) (bad bool) {
+	t.Helper()
+	b := Bucket{Core: minio.Core{Client: d.Client(t)}, Name: bucketName}
+	var listed []string
+	for o := range b.Core.Client.ListObjects(context.Background(), bucketName, minio.ListObjectsOptions{Recursive: true}) {
+		if o.Err != nil {
+			bad = true
+			if code := minio.ToErrorResponse(o.Err).StatusCode; code < 500 {
+				t.Errorf("S3 listing: %v", o.Err)
+			}
+			break
+		}
+		listed = append(listed, o.Key)
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if !bad && !slices.Contains(listed, name) {
+			t.Errorf("S3 listing: %s is silently absent", name)
+		}
+		got, err := b.Get(name)
+		if hit(t, "S3", name, want[name], got, err) {
+			bad = true
+		}
+	}
+	return bad
+}
+
+func readMount(t *testing.T, d *harness.Daemon, want map[string][]byte) (bad bool) {
+	t.Helper()
+	dir := filepath.Join(d.Mount, bucketName)
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		entries, err := os.ReadDir(filepath.Dir(filepath.Join(dir, name)))
+		if err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == filepath.Base(name) }) {
+			t.Errorf("mount: %s is silently absent from its directory", name)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if hit(t, "mount", name, want[name], got, err) {
+			bad = true
+		}
+	}
+	return bad
+}
