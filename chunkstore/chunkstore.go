@@ -25,7 +25,8 @@
 //
 // # Locks
 //
-// In this order: Stream.mu, lane.mu, syncer.mu, Store.mu, segment.mu; the shards of a cache last.
+// In this order: Stream.mu, lane.mu, syncer.mu, Store.mu, segment.mu; readAhead.mu and the shards of a
+// tocCache last.
 package chunkstore
 
 import "errors"

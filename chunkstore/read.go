@@ -26,6 +26,9 @@ func (s *Store) ReadAt(ctx context.Context, d Domain, e Extent, p []byte, off in
 		return err
 	}
 	defer seg.release()
+	if s.ahead.sequential(e, off, len(p)) {
+		s.readAheadOf(seg, d, e, off+int64(len(p)))
+	}
 	if off/FrameSize == (off+int64(len(p))-1)/FrameSize {
 		err = s.readFrame(ctx, seg, e.frame(d, off/FrameSize), p, int(off%FrameSize))
 	} else {
@@ -77,9 +80,17 @@ func (s *Store) readFrames(ctx context.Context, seg *segment, d Domain, e Extent
 	return g.Wait()
 }
 
-// readFrame fills p from byte off of a frame on. With the frame's toc at hand it reads only the packages
-// asked for; without it, the header too, in the same read if that is near.
+// readFrame fills p from byte off of a frame on.
 func (s *Store) readFrame(ctx context.Context, seg *segment, id frameID, p []byte, off int) error {
+	if s.ahead.copyTo(ctx, id, p, off) {
+		return nil
+	}
+	return s.openFrame(ctx, seg, id, p, off)
+}
+
+// openFrame is readFrame from the disk. With the frame's toc at hand it reads only the packages asked
+// for; without it, the header too, in the same read if that is near.
+func (s *Store) openFrame(ctx context.Context, seg *segment, id frameID, p []byte, off int) error {
 	l := layoutOf(id.length)
 	first, last := off/PackageSize, (off+len(p)-1)/PackageSize
 	_, end := l.span(last)
@@ -190,7 +201,7 @@ func (s *Store) Verify(ctx context.Context, d Domain, e Extent) error {
 	frames := (int64(e.Length) + FrameSize - 1) / FrameSize
 	for i := range frames {
 		id := e.frame(d, i)
-		s.tocs.drop(frameKey{id.segment, id.offset})
+		s.dropCached(frameKey{id.segment, id.offset})
 		if err := s.verifyFrame(ctx, seg, id); err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ type Store struct {
 
 	buffers *buffers
 	tocs    *tocCache
+	ahead   *readAhead
 
 	small, bulk lane
 
@@ -56,6 +57,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, fs: opts.FS, dir: opts.Dir, keys: opts.Keys, log: opts.Logger,
 		buffers:  newBuffers(opts.Buffers),
 		tocs:     newTOCCache(opts.TagCache),
+		ahead:    newReadAhead(opts.ReadCache),
 		segments: map[uint64]*segment{},
 		stopped:  make(chan struct{}),
 	}
@@ -179,15 +181,20 @@ func (s *Store) Free(ctx context.Context, e Extent) error {
 	if err := seg.holds(e); err != nil {
 		return err
 	}
-	for off := int64(e.Offset); off < int64(e.Offset)+e.DiskBytes(); off += maxFrameDisk {
-		s.tocs.drop(frameKey{e.Segment, off})
-	}
 	if err := seg.file.Punch(int64(e.Offset), e.DiskBytes()); err != nil {
 		return fmt.Errorf("chunkstore: free in segment %d: %w", e.Segment, err)
+	}
+	for off := int64(e.Offset); off < int64(e.Offset)+e.DiskBytes(); off += maxFrameDisk {
+		s.dropCached(frameKey{e.Segment, off})
 	}
 	s.freed.Add(uint64(e.Length))
 	s.removeIfEmpty(seg)
 	return nil
+}
+
+func (s *Store) dropCached(k frameKey) {
+	s.tocs.drop(k)
+	s.ahead.drop(k)
 }
 
 // holds says whether e can be an extent of the segment.
@@ -268,6 +275,7 @@ func (s *Store) Close() error {
 	segments := s.segments
 	s.closed, s.segments = true, map[uint64]*segment{}
 	s.mu.Unlock()
+	s.ahead.close()
 	for _, seg := range segments {
 		seg.release()
 	}
