@@ -15,8 +15,8 @@ import (
 
 // How the time from SIGTERM to exit is shared: each step gets up to its part of limits.stop_deadline.
 const (
-	drainShare   = 0.4 // S3 requests that are running
-	unmountShare = 0.3 // flush and unmount
+	drainShare   = 0.35 // S3 requests that are running
+	unmountShare = 0.35 // flush and unmount
 )
 
 // Daemon is a running k3fs.
@@ -71,7 +71,7 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 		return fmt.Errorf("open the namespace: %w", err)
 	}
 	d.health = &health{kv: d.stores.kv, stopped: []<-chan struct{}{d.stores.kv.Stopped(), d.stores.chunks.Stopped()},
-		gone: make(chan struct{}), point: d.cfg.Mount.Point}
+		point: d.cfg.Mount.Point}
 	d.metrics = newMetrics(d)
 	if err := d.listenAdmin(); err != nil {
 		return err
@@ -116,7 +116,7 @@ func (d *Daemon) serve(ctx context.Context) error {
 		return nil
 	case <-d.health.stopped[0]:
 	case <-d.health.stopped[1]:
-	case <-d.health.gone:
+	case <-d.health.goneC():
 	case err := <-d.failed:
 		return err
 	}
@@ -131,13 +131,12 @@ func (d *Daemon) close() error {
 	if d.health != nil {
 		d.health.set(stopping)
 	}
-	limit := d.cfg.Limits.StopDeadline
-	errs = append(errs, d.drainS3(time.Duration(float64(limit)*drainShare)))
+	errs = append(errs, d.drainS3(d.share(drainShare)))
 	if d.mount != nil {
-		errs = append(errs, d.mount.close(time.Duration(float64(limit)*unmountShare)))
+		errs = append(errs, d.mount.close(d.share(unmountShare)))
 	}
 	if d.ns != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		ctx, cancel := context.WithTimeout(context.Background(), d.cfg.Limits.StopDeadline)
 		errs = append(errs, d.ns.Close(ctx))
 		cancel()
 	}
@@ -148,6 +147,11 @@ func (d *Daemon) close() error {
 		errs = append(errs, d.admin.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// share is a part of the time from SIGTERM to exit.
+func (d *Daemon) share(part float64) time.Duration {
+	return time.Duration(float64(d.cfg.Limits.StopDeadline) * part)
 }
 
 // objects is the S3 door's way into the namespace.

@@ -28,8 +28,8 @@ const (
 // balancer; its thorough part (Probe) by the watchdog.
 type health struct {
 	phase   atomic.Int32
-	stopped []<-chan struct{} // closed by a store that stopped after a failed write
-	gone    chan struct{}     // closed when the mount was taken away
+	stopped []<-chan struct{}               // closed by a store that stopped after a failed write
+	gone    atomic.Pointer[<-chan struct{}] // closed when the mount is gone; nil before there is one
 	kv      metastore.Store
 	point   string // the mount point, or ""
 
@@ -57,9 +57,17 @@ func (h *health) Failed() error {
 		}
 	}
 	select {
-	case <-h.gone:
+	case <-h.goneC():
 		return errGone
 	default:
+	}
+	return nil
+}
+
+// goneC is closed when the mount is gone; nil, which blocks for ever, without one.
+func (h *health) goneC() <-chan struct{} {
+	if c := h.gone.Load(); c != nil {
+		return *c
 	}
 	return nil
 }

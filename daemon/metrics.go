@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,15 @@ type metrics struct {
 	requests *prometheus.CounterVec   // door, operation, code
 	seconds  *prometheus.HistogramVec // door, operation
 	bytes    *prometheus.CounterVec   // door, direction
+	series   sync.Map                 // seriesKey: *series, since finding them by label is dear
+}
+
+type seriesKey struct{ door, operation, code string }
+
+// series are what one kind of answered request adds to.
+type series struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
 }
 
 func newMetrics(d *Daemon) *metrics {
@@ -46,6 +56,18 @@ func newMetrics(d *Daemon) *metrics {
 	return m
 }
 
+// fuseMetrics counts the requests of the POSIX door.
+type fuseMetrics struct{ *metrics }
+
+// Request implements fusefs.Metrics.
+func (m fuseMetrics) Request(op string, took time.Duration, failed bool) {
+	code := "ok"
+	if failed {
+		code = "error"
+	}
+	m.count("posix", op, code, took)
+}
+
 // request counts one request of the S3 door.
 func (m *metrics) request(r s3api.Request) {
 	m.count("s3", r.Operation, strconv.Itoa(r.Status), r.Elapsed)
@@ -53,8 +75,17 @@ func (m *metrics) request(r s3api.Request) {
 }
 
 func (m *metrics) count(door, operation, code string, elapsed time.Duration) {
-	m.requests.WithLabelValues(door, operation, code).Inc()
-	m.seconds.WithLabelValues(door, operation).Observe(elapsed.Seconds())
+	key := seriesKey{door, operation, code}
+	found, ok := m.series.Load(key)
+	if !ok {
+		found, _ = m.series.LoadOrStore(key, &series{
+			requests: m.requests.WithLabelValues(door, operation, code),
+			seconds:  m.seconds.WithLabelValues(door, operation),
+		})
+	}
+	s := found.(*series)
+	s.requests.Inc()
+	s.seconds.Observe(elapsed.Seconds())
 }
 
 func (m *metrics) moved(door string, in, out int64) {

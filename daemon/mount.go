@@ -1,87 +1,125 @@
 package daemon
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"k3fs/fusefs"
+	"k3fs/tenancy"
 )
 
-// posixDoor is a mounted POSIX door.
-type posixDoor interface {
-	// Unmount takes the mount away; EBUSY if somebody uses it.
-	Unmount() error
-	// Wait returns when the mount is gone.
-	Wait()
-}
+// mountType is how the kernel lists our mounts in /proc/self/mountinfo.
+const mountType = "fuse.k3fs"
 
 // mount is the POSIX door at its mount point.
 type mount struct {
-	point string
-	door  posixDoor
-	log   *slog.Logger
-	gone  chan struct{} // closed when the mount is gone
+	door    *fusefs.Mountpoint
+	unwatch func() // stops telling the door of changes at the other one
+	point   string
+	log     *slog.Logger
 }
 
-// newMount watches a door; gone is closed when its mount is.
-func newMount(point string, door posixDoor, gone chan struct{}, log *slog.Logger) *mount {
-	m := &mount{point: point, door: door, log: log, gone: gone}
-	go func() {
-		door.Wait()
-		close(m.gone)
-	}()
-	return m
-}
-
-// openMount opens the POSIX door.
-func (d *Daemon) openMount(context.Context) error {
-	if d.cfg.Mount.Point == "" {
+// openMount opens the POSIX door, which acts as the first tenant's root account: who may use the mount is
+// decided by the kernel, by the permissions of the files.
+func (d *Daemon) openMount(ctx context.Context) error {
+	point := d.cfg.Mount.Point
+	if point == "" {
 		return nil
 	}
-	return &ConfigError{errors.New("mount.point: this build has no POSIX door")}
-}
-
-// close sends what the kernel still caches to the door and unmounts, within limit. A mount that is in use
-// is detached: it leaves the tree at once, and its open files fail when the daemon is gone.
-func (m *mount) close(limit time.Duration) error {
-	select {
-	case <-m.gone:
-		return nil
-	default:
+	if err := preparePoint(point, d.log); err != nil {
+		return err
 	}
-	done := make(chan error, 1)
-	go func() { done <- m.flushAndUnmount() }()
-	select {
-	case err := <-done:
-		if err == nil {
-			return nil
-		}
-		m.log.Warn("the mount is in use: detaching it", "mount", m.point, "err", err)
-	case <-time.After(limit):
-		m.log.Warn("the mount does not let go: detaching it", "mount", m.point, "after", limit)
+	caches := fusefs.NewInvalidator()
+	m := &mount{point: point, log: d.log, unwatch: d.ns.Observe(caches)}
+	door, err := fusefs.Mount(ctx, fusefs.Options{
+		Dir: point, FS: d.ns.As(tenancy.Root(tenancy.FirstTenant)).Through(caches), Invalidator: caches,
+		AllowOther: d.cfg.Mount.AllowOther, ReadOnly: d.cfg.Mount.ReadOnly, SyncOnClose: d.cfg.Mount.SyncOnClose,
+		UnmountGrace: d.share(unmountShare) / 2, Logger: d.log, Metrics: fuseMetrics{d.metrics},
+	})
+	if err != nil {
+		m.unwatch()
+		return err
 	}
-	if err := detach(m.point); err != nil && !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("detach %s: %w", m.point, err)
-	}
+	m.door, d.mount = door, m
+	d.health.gone.Store(new(door.Done()))
 	return nil
 }
 
-func (m *mount) flushAndUnmount() error {
-	if err := syncFS(m.point); err != nil {
-		m.log.Warn("flushing the mount", "mount", m.point, "err", err)
+// close writes back what the kernel holds and unmounts, within limit. A mount that is in use is detached:
+// it leaves the tree, and its open files fail.
+func (m *mount) close(limit time.Duration) error {
+	defer m.unwatch()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- m.door.Unmount(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(limit + time.Second): // the kernel waits for somebody, and not for us
 	}
-	return m.door.Unmount()
+	m.log.Error("the mount does not let go: detaching it", "mount", m.point)
+	return unix.Unmount(m.point, unix.MNT_DETACH)
 }
 
-// syncFS is syncfs(2): the kernel writes back what it caches of the mount.
-func syncFS(point string) error {
-	f, err := os.Open(point)
+// preparePoint makes the mount point ready: made if it is missing, and freed of a mount whose daemon was
+// killed. One where a k3fs is mounted that lives is refused.
+func preparePoint(point string, log *slog.Logger) error {
+	stale, err := fusefs.RecoverStale(point)
 	if err != nil {
 		return err
 	}
-	return errors.Join(unix.Syncfs(int(f.Fd())), f.Close())
+	if stale {
+		log.Warn("removed the mount of a k3fs that was killed", "mount", point)
+	}
+	if err := os.MkdirAll(point, 0o755); err != nil {
+		return fmt.Errorf("mount point: %w", err)
+	}
+	kind, err := mountedAt(point)
+	if err != nil {
+		return err
+	}
+	if kind == mountType {
+		return fmt.Errorf("mount point %s: a running k3fs is mounted there", point)
+	}
+	f, err := os.Open(point)
+	if err != nil {
+		return fmt.Errorf("mount point: %w", err)
+	}
+	if names, _ := f.Readdirnames(1); len(names) > 0 {
+		log.Warn("the mount point is not empty: the mount hides its files", "mount", point)
+	}
+	return f.Close()
+}
+
+// mountedAt returns the type of the file system that is mounted at point, or "".
+func mountedAt(point string) (string, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return "", err
+	}
+	kind := ""
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		// proc_pid_mountinfo(5): the fifth field is the mount point, the type follows the separator.
+		front, back, ok := strings.Cut(lines.Text(), " - ")
+		fields := strings.Fields(front)
+		if ok && len(fields) > 4 && unescapeMount(fields[4]) == point {
+			kind, _, _ = strings.Cut(back, " ")
+		}
+	}
+	return kind, errors.Join(lines.Err(), f.Close())
+}
+
+// unescapeMount undoes the octal escapes of mountinfo.
+func unescapeMount(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
