@@ -143,6 +143,18 @@ func (p contentPage) key(id contentID) []byte {
 	return k
 }
 
+// parsePageKey is the place of a page, without its slices.
+func parsePageKey(k []byte) (contentPage, error) {
+	rest := k[len(kContent)+8:]
+	switch len(rest) {
+	case 4:
+		return contentPage{slot: binary.BigEndian.Uint32(rest)}, nil
+	case 6:
+		return contentPage{slot: binary.BigEndian.Uint32(rest), sub: binary.BigEndian.Uint16(rest[4:])}, nil
+	}
+	return contentPage{}, fmt.Errorf("%w: key of a content's page", metastore.ErrCorrupt)
+}
+
 func (p contentPage) put(t metastore.Txn, id contentID) error {
 	return putRec(t, p.key(id), &pageRec{Slices: p.slices})
 }

@@ -71,8 +71,6 @@ type FS struct {
 
 // View is the namespace as one principal may use it.
 type View struct {
-	Objects // until the objects half has landed
-
 	fs   *FS
 	who  tenancy.Principal
 	door Observer // changes made through this view are not told to it
@@ -91,6 +89,7 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 	fs := &FS{kv: o.KV, chunks: o.Chunks, auth: o.Authority, now: o.Now, log: o.Logger, region: o.Region,
 		pins: map[contentID]int{}, reads: newBuffers(), writes: newBuffers()}
 	fs.files.init()
+	fs.reaper.kick = make(chan struct{}, 1)
 	if fs.now == nil {
 		fs.now = time.Now
 	}

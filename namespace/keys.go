@@ -19,6 +19,7 @@ import (
 //	nA parent(8) alias                           stored name      reverse of aliases made by hashing (long names)
 //	nX ino(8) name                               value            an extended attribute
 //	nC content(8) page(4)                        pageRec/bytes    slices of 64 MiB of a content; page 0 of an inline one: its bytes, sealed
+//	nC content(8) page(4) sub(2)                 pageRec          more slices of that page, if one record can't hold them
 //	nE segment(8) offset(8)                      extentRec        an extent's references
 //	nO content(8)                                orphanRec        a content to drop once unread, or one being built
 //	nZ ino(8)                                    empty            an inode without a name that was still open
@@ -29,6 +30,7 @@ import (
 //	nU bucket(8) key NUL upload(16)              uploadRec        a multipart upload in progress
 //	nP upload(16) number(2)                      partRec          a part of it
 //	nF upload(16)                                doneRec          a finished upload, for a client's retry
+//	nG upload(16)                                domain(8)        an upload that ended, whose parts are still to be dropped
 //	nV parent(8) name NUL ^seq(8)                ino(8)           a name's older versions, newest first (versioning)
 const (
 	kSuper   = "nS"
@@ -48,6 +50,7 @@ const (
 	kUpload  = "nU"
 	kPart    = "nP"
 	kDone    = "nF"
+	kEnded   = "nG"
 	kVersion = "nV"
 )
 
@@ -91,7 +94,8 @@ func uploadKey(bucket Ino, objectKey string, id uploadID) []byte {
 func partKey(id uploadID, number int) []byte {
 	return binary.BigEndian.AppendUint16(append([]byte(kPart), id[:]...), uint16(number))
 }
-func doneKey(id uploadID) []byte { return append([]byte(kDone), id[:]...) }
+func doneKey(id uploadID) []byte  { return append([]byte(kDone), id[:]...) }
+func endedKey(id uploadID) []byte { return append([]byte(kEnded), id[:]...) }
 
 // prefixRange covers every key that begins with prefix.
 func prefixRange(prefix []byte, page int) metastore.Range {

@@ -57,22 +57,12 @@ func (w *world) open(t testing.TB, kv *memkv.Store) {
 	w.View = w.fs.As(alice)
 }
 
-// makeBucket makes a bucket's records.
+// makeBucket makes a bucket and returns its directory.
 func (w *world) makeBucket(t testing.TB, name string, owner tenancy.Principal) Ino {
-	ino := Ino(w.fs.number())
-	require.NoError(t, w.fs.update(context.Background(), metastore.Durable, nil, func(t *txn) error {
-		root, err := getInode(t, RootIno)
-		if err != nil {
-			return err
-		}
-		n := t.newInode(RootIno, root, name+"/", NewNode{Type: Dir, Mode: 0o755})
-		n.Bucket, n.Owner = uint64(ino), uint64(owner.Tenant)
-		if err := t.putInode(ino, n); err != nil {
-			return err
-		}
-		return t.putDentry(RootIno, name+"/", dentryRec{Ino: uint64(ino), Type: uint8(Dir)})
-	}))
-	return ino
+	require.NoError(t, w.fs.As(owner).CreateBucket(context.Background(), name, ""))
+	info, err := w.fs.As(owner).HeadBucket(context.Background(), name)
+	require.NoError(t, err)
+	return info.Ino
 }
 
 // published is what S3 reads of an inode; nil if it has never been published.

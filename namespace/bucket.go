@@ -1,0 +1,253 @@
+package namespace
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"k3fs/chunkstore"
+	"k3fs/metastore"
+	"k3fs/tenancy"
+)
+
+// bucketDir is a bucket that the view may use.
+type bucketDir struct {
+	name string
+	ino  Ino
+	rec  *inodeRec
+}
+
+func (b *bucketDir) owner() tenancy.TenantID   { return tenancy.TenantID(b.rec.Owner) }
+func (b *bucketDir) domain() chunkstore.Domain { return domain(b.owner()) }
+
+// findBucket finds a bucket of the view's tenant; NoBucket for another's, as if it were not there.
+func (v *View) findBucket(r metastore.Reader, name string) (*bucketDir, error) {
+	if name == "" || strings.ContainsAny(name, "/\x00") || len(name) > maxName {
+		return nil, of(NoBucket)
+	}
+	e, err := storedEntry(r, RootIno, name+"/")
+	if err != nil {
+		return nil, err
+	}
+	if !e.found() {
+		return nil, of(NoBucket)
+	}
+	rec, err := getInode(r, Ino(e.Ino))
+	if err != nil {
+		return nil, err
+	}
+	b := &bucketDir{name: name, ino: Ino(e.Ino), rec: rec}
+	if b.owner() != v.who.Tenant {
+		return nil, of(NoBucket)
+	}
+	return b, nil
+}
+
+// openBucket finds a bucket and asks whether the view may do a to a key in it.
+func (v *View) openBucket(r metastore.Reader, name string, a tenancy.Action, objectKey string) (*bucketDir, error) {
+	b, err := v.findBucket(r, name)
+	if err != nil {
+		return nil, err
+	}
+	return b, v.allowKey(b, a, objectKey)
+}
+
+func (v *View) allowKey(b *bucketDir, a tenancy.Action, objectKey string) error {
+	return v.fs.auth.Allow(v.who, a, tenancy.Resource{Owner: b.owner(), Bucket: b.name, Key: objectKey})
+}
+
+// checkBucketName applies S3's rules for the names of general purpose buckets.
+func checkBucketName(name string) error {
+	if len(name) < 3 || len(name) > 63 {
+		return of(InvalidBucketName)
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		case (c == '-' || c == '.') && i > 0 && i < len(name)-1:
+		default:
+			return of(InvalidBucketName)
+		}
+	}
+	if _, err := netip.ParseAddr(name); err == nil || strings.Contains(name, "..") {
+		return of(InvalidBucketName)
+	}
+	for _, prefix := range []string{"xn--", "sthree-"} {
+		if strings.HasPrefix(name, prefix) {
+			return of(InvalidBucketName)
+		}
+	}
+	for _, suffix := range []string{"-s3alias", "--ol-s3", ".mrap", "--x-s3"} {
+		if strings.HasSuffix(name, suffix) {
+			return of(InvalidBucketName)
+		}
+	}
+	return nil
+}
+
+// ListBuckets lists the tenant's buckets by name.
+func (v *View) ListBuckets(ctx context.Context) ([]BucketInfo, error) {
+	var all []BucketInfo
+	err := v.fs.kv.View(ctx, func(r metastore.Reader) error {
+		all = nil
+		if err := v.fs.auth.Allow(v.who, tenancy.ListAllBuckets, tenancy.Resource{}); err != nil {
+			return err
+		}
+		return r.Scan(prefixRange(dentryKey(RootIno, ""), 0), func(_, value []byte) (bool, error) {
+			var d dentryRec
+			if _, err := d.UnmarshalMsg(value); err != nil {
+				return false, err
+			}
+			info, err := bucketInfo(r, Ino(d.Ino))
+			if err == nil && info.Owner == v.who.Tenant {
+				all = append(all, info)
+			}
+			return true, err
+		})
+	})
+	return all, fail("list buckets", "", err)
+}
+
+func bucketInfo(r metastore.Reader, ino Ino) (BucketInfo, error) {
+	var rec bucketRec
+	found, err := getRec(r, bucketKey(ino), &rec)
+	if err == nil && !found {
+		err = of(Corrupt)
+	}
+	return BucketInfo{Name: rec.Name, Ino: ino, Owner: tenancy.TenantID(rec.Owner),
+		Created: time.Unix(0, rec.Created), Region: rec.Region}, err
+}
+
+// HeadBucket describes a bucket.
+func (v *View) HeadBucket(ctx context.Context, name string) (BucketInfo, error) {
+	var info BucketInfo
+	err := v.fs.kv.View(ctx, func(r metastore.Reader) error {
+		b, err := v.openBucket(r, name, tenancy.ListBucket, "")
+		if err != nil {
+			return err
+		}
+		info, err = bucketInfo(r, b.ino)
+		return err
+	})
+	return info, fail("head bucket", name, err)
+}
+
+// CreateBucket makes a bucket; "" is the store's own region. BucketOwned: the tenant has it already.
+func (v *View) CreateBucket(ctx context.Context, name, region string) error {
+	_, err := v.makeBucket(ctx, metastore.Durable, name, region, nil)
+	return fail("create bucket", name, err)
+}
+
+// mkBucketDir is mkdir in the root.
+func (v *View) mkBucketDir(ctx context.Context, name string, n NewNode) (Attr, error) {
+	a, err := v.makeBucket(ctx, metastore.Ordered, name, "", &n)
+	if isKind(err, BucketOwned) || isKind(err, BucketTaken) {
+		err = of(Exists)
+	}
+	return a, err
+}
+
+// makeBucket makes a bucket whose directory is as n says; nil takes after the root.
+func (v *View) makeBucket(ctx context.Context, d metastore.Durability, name, region string, n *NewNode) (a Attr, err error) {
+	if err := checkBucketName(name); err != nil {
+		return a, err
+	}
+	if region == "" {
+		region = v.fs.region
+	}
+	err = v.update(ctx, d, func(t *txn) error {
+		if err := v.fs.auth.Allow(v.who, tenancy.CreateBucket, tenancy.Resource{Bucket: name}); err != nil {
+			return err
+		}
+		if err := v.bucketNameFree(t, name); err != nil {
+			return err
+		}
+		root, err := getInode(t, RootIno)
+		if err != nil {
+			return err
+		}
+		node := NewNode{Type: Dir, Mode: 0o755, UID: root.UID, GID: root.GID}
+		if n != nil {
+			node = *n
+			node.Type = Dir
+		}
+		ino := Ino(t.fs.number())
+		rec, err := t.attach(ino, RootIno, root, name, node)
+		if err != nil {
+			return err
+		}
+		rec.Bucket, rec.Owner = uint64(ino), uint64(v.who.Tenant)
+		a = rec.attr(ino)
+		if err := t.putInode(ino, rec); err != nil {
+			return err
+		}
+		return putRec(t, bucketKey(ino), &bucketRec{Name: name, Region: region, Created: t.now, Owner: rec.Owner})
+	})
+	return a, err
+}
+
+func (v *View) bucketNameFree(r metastore.Reader, name string) error {
+	e, err := storedEntry(r, RootIno, name+"/")
+	if err != nil || !e.found() {
+		return err
+	}
+	if _, err := v.findBucket(r, name); err == nil {
+		return of(BucketOwned)
+	}
+	return of(BucketTaken)
+}
+
+// DeleteBucket removes an empty bucket, and with it the multipart uploads that nobody finished.
+func (v *View) DeleteBucket(ctx context.Context, name string) error {
+	return fail("delete bucket", name, v.removeBucket(ctx, metastore.DurableReclaim, name))
+}
+
+// rmBucketDir is rmdir in the root.
+func (v *View) rmBucketDir(ctx context.Context, name string) error {
+	err := v.removeBucket(ctx, metastore.Reclaim, name)
+	if isKind(err, NoBucket) {
+		err = of(NotFound)
+	}
+	return err
+}
+
+func (v *View) removeBucket(ctx context.Context, d metastore.Durability, name string) error {
+	for {
+		uploads := 0
+		err := v.update(ctx, d, func(t *txn) error {
+			b, err := v.openBucket(t, name, tenancy.DeleteBucket, "")
+			if err != nil {
+				return err
+			}
+			if empty, err := dirEmpty(t, b.ino); err != nil || !empty {
+				if err == nil {
+					err = of(NotEmpty)
+				}
+				return err
+			}
+			if uploads, err = t.abortUploads(b.ino, sweepBatch); err != nil || uploads > 0 {
+				return err
+			}
+			return t.removeBucket(b)
+		})
+		if err != nil || uploads == 0 {
+			return err
+		}
+	}
+}
+
+func (t *txn) removeBucket(b *bucketDir) error {
+	root, err := getInode(t, RootIno)
+	if err != nil {
+		return err
+	}
+	e := entry{stored: b.name + "/", dentryRec: dentryRec{Ino: uint64(b.ino), Type: uint8(Dir)}}
+	if err := t.removeDir(RootIno, root, e, b.rec); err != nil {
+		return err
+	}
+	if err := t.Delete(bucketKey(b.ino)); err != nil {
+		return err
+	}
+	return t.touchDir(RootIno, root)
+}

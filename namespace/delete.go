@@ -1,0 +1,152 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+
+	"k3fs/metastore"
+	"k3fs/tenancy"
+)
+
+// maxDelete is how many keys DeleteObjects takes.
+const maxDelete = 1000
+
+// DeleteObject removes an object. Directories that S3 made on the way to it go with their last entry.
+func (v *View) DeleteObject(ctx context.Context, bucket, objectKey string, c Conditions) (found bool, err error) {
+	err = v.update(ctx, metastore.DurableReclaim, func(t *txn) error {
+		b, err := v.findBucket(t, bucket)
+		if err == nil {
+			found, err = v.deleteKey(t, b, objectKey, &c)
+		}
+		return err
+	})
+	return found, fail("delete", objectKey, err)
+}
+
+// DeleteObjects removes up to 1,000 objects in as few updates as hold them.
+func (v *View) DeleteObjects(ctx context.Context, bucket string, keys []string) (errs []error, err error) {
+	if len(keys) > maxDelete {
+		return nil, fail("delete", bucket, of(Invalid))
+	}
+	errs = make([]error, len(keys))
+	return errs, fail("delete", bucket, v.deleteKeys(ctx, bucket, keys, errs))
+}
+
+func (v *View) deleteKeys(ctx context.Context, bucket string, keys []string, errs []error) error {
+	err := v.update(ctx, metastore.DurableReclaim, func(t *txn) error {
+		b, err := v.findBucket(t, bucket)
+		if err != nil {
+			return err
+		}
+		for i, k := range keys {
+			if i > 0 { // the delete before may have changed the record
+				if b.rec, err = getInode(t, b.ino); err != nil {
+					return err
+				}
+			}
+			errs[i] = nil
+			if _, err := v.deleteKey(t, b, k, &Conditions{}); err != nil {
+				if errors.Is(err, metastore.ErrTooBig) || !keyError(err) {
+					return err
+				}
+				errs[i] = fail("delete", k, err)
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, metastore.ErrTooBig) && len(keys) > 1 {
+		half := len(keys) / 2
+		if err := v.deleteKeys(ctx, bucket, keys[:half], errs[:half]); err != nil {
+			return err
+		}
+		return v.deleteKeys(ctx, bucket, keys[half:], errs[half:])
+	}
+	return err
+}
+
+// keyError reports whether err is about one key, found before anything was written for it.
+func keyError(err error) bool {
+	return errors.Is(err, tenancy.ErrDenied) || isKind(err, InvalidName) || isKind(err, NameTooLong)
+}
+
+// deleteKey removes an object within an update; found is false if there was none.
+func (v *View) deleteKey(t *txn, b *bucketDir, objectKey string, c *Conditions) (found bool, err error) {
+	if err := v.allowKey(b, tenancy.DeleteObject, objectKey); err != nil {
+		return false, err
+	}
+	if err := checkKey(objectKey); err != nil {
+		return false, err
+	}
+	o, err := findObject(t, b, objectKey)
+	if err != nil {
+		return false, err
+	}
+	if !o.visible() {
+		if len(c.IfMatch) > 0 {
+			return false, of(PreconditionFailed)
+		}
+		return false, nil
+	}
+	if err := c.write(&o); err != nil {
+		return true, err
+	}
+	if Type(o.rec.Type) == Dir {
+		return true, t.deleteDir(b, &o)
+	}
+	if err := t.delDentry(o.parent, o.stored); err != nil {
+		return true, err
+	}
+	if err := t.dropLink(o.ino, o.rec, o.parent, o.stored); err != nil {
+		return true, err
+	}
+	parent, err := getInode(t, o.parent)
+	if err != nil {
+		return true, err
+	}
+	return true, t.prune(b, o.parent, parent)
+}
+
+// deleteDir takes its own object away from a directory, which goes if nothing is in it.
+func (t *txn) deleteDir(b *bucketDir, o *object) error {
+	n := o.rec
+	if err := t.fs.dropContent(t, b.domain(), n.Published); err != nil {
+		return err
+	}
+	n.Expl, n.Published, n.Object = false, nil, nil
+	empty, err := dirEmpty(t, o.ino)
+	if err != nil {
+		return err
+	}
+	if !empty {
+		n.Ctime = t.now
+		t.attrChanged(o.ino, false)
+		return t.putInode(o.ino, n)
+	}
+	return t.prune(b, o.ino, n)
+}
+
+// prune stamps a directory that S3 took an entry from; if that leaves one that S3 made empty, it goes,
+// and so on upwards.
+func (t *txn) prune(b *bucketDir, ino Ino, n *inodeRec) error {
+	for ino != b.ino && !n.Expl {
+		empty, err := dirEmpty(t, ino)
+		if err != nil {
+			return err
+		}
+		if !empty {
+			break
+		}
+		parent := Ino(n.Parent)
+		p, err := getInode(t, parent)
+		if err != nil {
+			return err
+		}
+		e := entry{stored: n.Name, dentryRec: dentryRec{Ino: uint64(ino), Type: n.Type}}
+		if err := t.removeDir(parent, p, e, n); err != nil {
+			return err
+		}
+		t.attrChanged(ino, false)
+		ino, n = parent, p
+	}
+	return t.touchDir(ino, n)
+}

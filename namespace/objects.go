@@ -1,0 +1,382 @@
+package namespace
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"k3fs/chunkstore"
+	"k3fs/metastore"
+	"k3fs/tenancy"
+)
+
+// emptyETag is the MD5 of nothing: the ETag of a directory that was made by mkdir.
+const emptyETag = "d41d8cd98f00b204e9800998ecf8427e"
+
+// checkKey says whether an object may have the key: 1 to 1024 bytes of UTF-8 without NUL.
+func checkKey(objectKey string) error {
+	switch {
+	case len(objectKey) > maxKey:
+		return of(NameTooLong)
+	case objectKey == "", !utf8.ValidString(objectKey), strings.IndexByte(objectKey, 0) >= 0:
+		return of(InvalidName)
+	}
+	return nil
+}
+
+// splitKey is the directory of a key, with its '/', and the stored name in it.
+func splitKey(objectKey string) (dir, stored string) {
+	i := strings.LastIndexByte(strings.TrimSuffix(objectKey, "/"), '/') + 1
+	return objectKey[:i], objectKey[i:]
+}
+
+// object is what a key leads to. Its rec is nil if there is no such entry.
+type object struct {
+	parent Ino // 0 if it does not exist either
+	stored string
+	ino    Ino
+	rec    *inodeRec
+}
+
+// visible reports whether S3 sees it.
+func (o *object) visible() bool {
+	if o.rec == nil {
+		return false
+	}
+	switch Type(o.rec.Type) {
+	case File:
+		return o.rec.Published != nil
+	case Dir:
+		return o.rec.Expl
+	}
+	return false
+}
+
+// findObject follows a key from its bucket.
+func findObject(r metastore.Reader, b *bucketDir, objectKey string) (object, error) {
+	dir, stored := splitKey(objectKey)
+	parent := b.ino
+	for dir != "" {
+		i := strings.IndexByte(dir, '/') + 1
+		e, err := storedEntry(r, parent, dir[:i])
+		if err != nil || !e.found() {
+			return object{stored: stored}, err
+		}
+		parent, dir = Ino(e.Ino), dir[i:]
+	}
+	o := object{parent: parent, stored: stored}
+	e, err := storedEntry(r, parent, stored)
+	if err != nil || !e.found() {
+		return o, err
+	}
+	o.ino = Ino(e.Ino)
+	o.rec, err = getInode(r, o.ino)
+	return o, err
+}
+
+// openObject finds an object that S3 sees; NotFound if there is none.
+func openObject(r metastore.Reader, b *bucketDir, objectKey string) (object, error) {
+	if err := checkKey(objectKey); err != nil {
+		return object{}, err
+	}
+	o, err := findObject(r, b, objectKey)
+	if err == nil && !o.visible() {
+		err = of(NotFound)
+	}
+	return o, err
+}
+
+// info describes a visible object.
+func (o *object) info(objectKey string) ObjectInfo { return objectInfo(objectKey, o.ino, o.rec) }
+
+func objectInfo(objectKey string, ino Ino, n *inodeRec) ObjectInfo {
+	i := ObjectInfo{Key: objectKey, Ino: ino, ETag: emptyETag, LastModified: stamp(n.Mtime)}
+	if c := n.Published; c != nil {
+		i.Size, i.ETag, i.LastModified, i.Parts = c.Size, c.ETag, stamp(c.Time), int(c.Parts)
+		if c.Sum != nil {
+			i.Checksums = Checksums(*c.Sum)
+		}
+	}
+	if n.Object != nil {
+		i.Headers, i.Meta = n.Object.Headers, n.Object.Meta
+	}
+	return i
+}
+
+// read decides the conditions of a read, in the order of RFC 9110 section 13.2.2.
+func (c *Conditions) read(i ObjectInfo) error {
+	modified := i.LastModified.Truncate(time.Second)
+	switch {
+	case len(c.IfMatch) > 0:
+		if !matches(c.IfMatch, i.ETag) {
+			return of(PreconditionFailed)
+		}
+	case !c.IfUnmodifiedSince.IsZero() && modified.After(c.IfUnmodifiedSince):
+		return of(PreconditionFailed)
+	}
+	switch {
+	case len(c.IfNoneMatch) > 0:
+		if matches(c.IfNoneMatch, i.ETag) {
+			return of(NotModified)
+		}
+	case !c.IfModifiedSince.IsZero() && !modified.After(c.IfModifiedSince):
+		return of(NotModified)
+	}
+	return nil
+}
+
+// write decides the conditions of a write. S3 answers If-Match for a key without an object with 404.
+func (c *Conditions) write(o *object) error {
+	exists := o.visible()
+	etag := ""
+	if exists {
+		etag = o.info("").ETag
+	}
+	switch {
+	case len(c.IfMatch) > 0 && !exists:
+		return of(NotFound)
+	case len(c.IfMatch) > 0 && !matches(c.IfMatch, etag), exists && matches(c.IfNoneMatch, etag):
+		return of(PreconditionFailed)
+	}
+	return nil
+}
+
+func matches(tags []string, etag string) bool {
+	return slices.Contains(tags, "*") || slices.Contains(tags, etag)
+}
+
+// HeadObject describes an object.
+func (v *View) HeadObject(ctx context.Context, bucket, objectKey string, c Conditions) (ObjectInfo, error) {
+	var info ObjectInfo
+	err := v.fs.kv.View(ctx, func(r metastore.Reader) error {
+		b, err := v.openBucket(r, bucket, tenancy.GetObject, objectKey)
+		if err != nil {
+			return err
+		}
+		o, err := openObject(r, b, objectKey)
+		if err != nil {
+			return err
+		}
+		info = o.info(objectKey)
+		return c.read(info)
+	})
+	return info, fail("head", objectKey, err)
+}
+
+// GetObject opens an object's published content, which stays whole until the reader is closed.
+func (v *View) GetObject(ctx context.Context, bucket, objectKey string, c Conditions) (ObjectReader, error) {
+	rd, err := v.openContent(ctx, bucket, objectKey, func(i ObjectInfo) error { return c.read(i) })
+	if err != nil {
+		return nil, fail("get", objectKey, err)
+	}
+	return rd, nil
+}
+
+func (v *View) openContent(ctx context.Context, bucket, objectKey string, accept func(ObjectInfo) error) (*objectReader, error) {
+	rd := &objectReader{fs: v.fs}
+	err := v.fs.view(ctx, func(r metastore.Reader) error {
+		b, err := v.openBucket(r, bucket, tenancy.GetObject, objectKey)
+		if err != nil {
+			return err
+		}
+		o, err := openObject(r, b, objectKey)
+		if err != nil {
+			return err
+		}
+		rd.info, rd.d = o.info(objectKey), b.domain()
+		if err := accept(rd.info); err != nil {
+			return err
+		}
+		if rd.l, err = v.fs.loadContent(r, o.rec.Published); err == nil && len(rd.l.Slices) > 0 {
+			rd.content = contentID(o.rec.Published.ID)
+			v.fs.pin(rd.content)
+		}
+		return err
+	})
+	return rd, err
+}
+
+// published is an object about to be put in place.
+type published struct {
+	content func(*txn) (contentRec, error) // stores it; the fields that describe it are set by describe
+	headers map[string]string
+	meta    map[string]string
+	cond    Conditions
+}
+
+// publish puts an object under a key, in place of what was there, within an update.
+func (v *View) publish(t *txn, b *bucketDir, objectKey string, p *published) (ObjectInfo, error) {
+	old, err := findObject(t, b, objectKey)
+	if err != nil {
+		return ObjectInfo{}, err
+	}
+	if err := p.cond.write(&old); err != nil {
+		return ObjectInfo{}, err
+	}
+	c, err := p.content(t)
+	if err != nil {
+		return ObjectInfo{}, err
+	}
+	c.Time = t.now
+	var meta *objectRec
+	if len(p.headers)+len(p.meta) > 0 {
+		meta = &objectRec{Headers: p.headers, Meta: p.meta}
+	}
+	dir, stored := splitKey(objectKey)
+	parent, rec, err := t.makeDirs(b, dir)
+	if err != nil {
+		return ObjectInfo{}, err
+	}
+	put := t.putLeaf
+	if isDirName(stored) {
+		put = t.putDir
+	}
+	ino, n, err := put(b, parent, rec, &old, stored, &c, meta)
+	if err != nil {
+		return ObjectInfo{}, err
+	}
+	return objectInfo(objectKey, ino, n), nil
+}
+
+// makeDirs finds the directory of a key, and makes what is missing on the way: such directories vanish
+// with what is in them.
+func (t *txn) makeDirs(b *bucketDir, dir string) (Ino, *inodeRec, error) {
+	ino, rec := b.ino, b.rec
+	for dir != "" {
+		i := strings.IndexByte(dir, '/') + 1
+		e, err := storedEntry(t, ino, dir[:i])
+		if err != nil {
+			return 0, nil, err
+		}
+		if e.found() {
+			ino, rec, dir = Ino(e.Ino), nil, dir[i:]
+			continue
+		}
+		if rec == nil {
+			if rec, err = getInode(t, ino); err != nil {
+				return 0, nil, err
+			}
+		}
+		child := Ino(t.fs.number())
+		n, err := t.attach(child, ino, rec, dir[:i-1], NewNode{Type: Dir, Mode: 0o755, UID: b.rec.UID, GID: b.rec.GID})
+		if err != nil {
+			return 0, nil, err
+		}
+		n.Expl = false
+		if err := t.putInode(child, n); err != nil {
+			return 0, nil, err
+		}
+		ino, rec, dir = child, n, dir[i:]
+	}
+	if rec == nil {
+		var err error
+		if rec, err = getInode(t, ino); err != nil {
+			return 0, nil, err
+		}
+	}
+	return ino, rec, nil
+}
+
+// putLeaf gives a name to a new file with the content c. What had the name loses it, as in a rename over
+// it: open handles keep it.
+func (t *txn) putLeaf(b *bucketDir, parent Ino, dir *inodeRec, old *object, stored string, c *contentRec, meta *objectRec) (Ino, *inodeRec, error) {
+	ino := Ino(t.fs.number())
+	n := t.newInode(parent, dir, stored, NewNode{Type: File, Mode: 0o644, UID: b.rec.UID, GID: b.rec.GID})
+	n.Size, n.Published, n.Object = c.Size, c, meta
+	if err := t.putDentry(parent, stored, dentryRec{Ino: uint64(ino), Type: n.Type}); err != nil {
+		return 0, nil, err
+	}
+	if old.rec != nil {
+		if err := t.dropLink(old.ino, old.rec, parent, stored); err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := t.putInode(ino, n); err != nil {
+		return 0, nil, err
+	}
+	return ino, n, t.touchDir(parent, dir)
+}
+
+// putDir makes a directory explicit, with the content that its key has as an object.
+func (t *txn) putDir(b *bucketDir, parent Ino, dir *inodeRec, old *object, stored string, c *contentRec, meta *objectRec) (Ino, *inodeRec, error) {
+	ino, n := old.ino, old.rec
+	if n == nil {
+		var err error
+		ino = Ino(t.fs.number())
+		n, err = t.attach(ino, parent, dir, component(stored), NewNode{Type: Dir, Mode: 0o755, UID: b.rec.UID, GID: b.rec.GID})
+		if err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := t.fs.dropContent(t, b.domain(), n.Published); err != nil {
+		return 0, nil, err
+	}
+	n.Expl, n.Published, n.Object = true, c, meta
+	n.Ctime = t.now
+	t.attrChanged(ino, false)
+	return ino, n, t.putInode(ino, n)
+}
+
+// PutObject puts an object in place of what the key names (S3 PutObject). It is durable on return.
+func (v *View) PutObject(ctx context.Context, bucket, objectKey string, body Body, o PutOptions) (ObjectInfo, error) {
+	info, err := v.putObject(ctx, bucket, objectKey, body, o)
+	return info, fail("put", objectKey, err)
+}
+
+func (v *View) putObject(ctx context.Context, bucket, objectKey string, body Body, o PutOptions) (info ObjectInfo, err error) {
+	d, err := v.writable(ctx, bucket, objectKey)
+	if err != nil {
+		return info, err
+	}
+	in, err := v.fs.ingest(ctx, d, body, inlineMax)
+	if err != nil {
+		return info, err
+	}
+	p := published{headers: o.Headers, meta: o.Meta, cond: o.Conditions, content: func(t *txn) (contentRec, error) {
+		c, err := in.store(t)
+		c.ETag, c.Sum = in.sealed.ETag, sumOf(in.sealed.Checksums)
+		return c, err
+	}}
+	return v.commitObject(ctx, bucket, objectKey, &p, in.staged, in.fresh)
+}
+
+// writable asks before a body is read whether the key may be written; the update asks again.
+func (v *View) writable(ctx context.Context, bucket, objectKey string) (d chunkstore.Domain, err error) {
+	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
+		b, err := v.openBucket(r, bucket, tenancy.PutObject, objectKey)
+		if err != nil {
+			return err
+		}
+		d = b.domain()
+		return checkKey(objectKey)
+	})
+	return d, err
+}
+
+// commitObject is the update that publishes an object; if it fails, what was staged is given up.
+func (v *View) commitObject(ctx context.Context, bucket, objectKey string, p *published, s *staged, fresh []chunkstore.Extent) (info ObjectInfo, err error) {
+	// The client's going away must not leave us in doubt whether the update was made.
+	ctx = context.WithoutCancel(ctx)
+	err = v.update(ctx, metastore.Durable, func(t *txn) error {
+		b, err := v.openBucket(t, bucket, tenancy.PutObject, objectKey)
+		if err != nil {
+			return err
+		}
+		info, err = v.publish(t, b, objectKey, p)
+		return err
+	})
+	if undone(err) {
+		s.abandon(ctx, fresh...)
+	}
+	return info, err
+}
+
+func sumOf(c Checksums) *sumRec {
+	if c.Algorithm == "" {
+		return nil
+	}
+	s := sumRec(c)
+	return &s
+}
