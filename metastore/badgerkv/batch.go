@@ -161,6 +161,7 @@ func (s *Store) write(b *batch) error {
 			return fmt.Errorf("syncing the data: %w", err)
 		}
 	}
+	s.space.wrote(b.bytes + b.entries.Len()*perEntry)
 	s.space.exhausted() // gives up the ballast if it must
 	ts := s.batches + 1
 	if err := s.writeBadger(b, ts); err != nil {

@@ -28,8 +28,9 @@ type Options struct {
 	// BlockCache and IndexCache bound Badger's caches, in bytes. The index cache should hold the bloom
 	// filters and block indexes of all tables, about 3 bytes a key.
 	BlockCache, IndexCache int64
-	// LowWater is how many bytes must be free on the file system for Ordered and Durable updates; 0
-	// means 256 MiB, or an eighth of a file system under 2 GiB.
+	// LowWater is how many bytes must be free on the file system for Ordered and Durable updates. 0 means
+	// 256 MiB, which is what Badger may need to flush and compact; on a file system under 2 GiB, as
+	// much of that as a store of its size can need. Others must not fill the file system below it.
 	LowWater int64
 	// Ballast is the size of a file that is given up when the disk is full, so that space can be freed;
 	// 0 means 64 MiB, or a 32nd of a file system under 2 GiB; negative means none.

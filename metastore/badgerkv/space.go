@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +14,9 @@ import (
 
 // smallDisk is the size below which LowWater and Ballast default to a share of the file system.
 const smallDisk = 2 << 30
+
+// smallReserve is what even an empty store needs.
+const smallReserve = 32 << 20
 
 // spaceTTL is how long a reading of the free space is good for.
 const spaceTTL = 50 * time.Millisecond
@@ -22,6 +27,8 @@ type space struct {
 	dir, path string // of the store and of its ballast
 	probe     func(dir string) (free, total uint64, err error)
 	lowWater  uint64
+	scaled    bool          // lowWater is a bound, what counts is the size of the store
+	size      atomic.Uint64 // of the store: what was there when it was opened, and what was written since
 	ballast   int64
 
 	mu   sync.Mutex
@@ -37,7 +44,9 @@ func newSpace(o Options, path string) (*space, error) {
 		return nil, err
 	}
 	if s.lowWater == 0 {
-		s.lowWater = min(defaultLowWater, total/8)
+		s.lowWater = defaultLowWater
+		s.scaled = total < smallDisk
+		s.size.Store(allocated(filepath.Join(o.Dir, badgerName)))
 	}
 	if s.ballast == 0 {
 		s.ballast = defaultBallast
@@ -56,13 +65,24 @@ func newSpace(o Options, path string) (*space, error) {
 	return s, nil
 }
 
-// low tells whether free space is below the low-water mark.
-func (s *space) low() bool {
+// low tells whether free space is below the low-water mark once promised bytes will have been written.
+func (s *space) low(promised int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refresh()
-	return s.free < s.lowWater
+	return s.free < s.mark()+uint64(max(promised, 0))
 }
+
+// mark is the low-water mark. Flushing and compacting may need twice what the store holds.
+func (s *space) mark() uint64 {
+	if !s.scaled {
+		return s.lowWater
+	}
+	return min(s.lowWater, smallReserve+2*s.size.Load())
+}
+
+// wrote notes that the store grows.
+func (s *space) wrote(bytes int) { s.size.Add(uint64(bytes)) }
 
 // exhausted tells whether not even updates that free space can be let in, the ballast being gone.
 func (s *space) exhausted() bool {
@@ -73,7 +93,7 @@ func (s *space) exhausted() bool {
 }
 
 // floor is the free space below which the ballast is given up, and then everything is refused.
-func (s *space) floor() uint64 { return s.lowWater / 8 }
+func (s *space) floor() uint64 { return s.mark() / 8 }
 
 // refresh probes the disk when the last reading is old. s.mu must be held.
 func (s *space) refresh() {
@@ -102,7 +122,7 @@ func (s *space) settle() {
 			s.held = false
 			s.reread()
 		}
-	case !s.held && s.free > 2*s.lowWater+uint64(s.ballast):
+	case !s.held && s.free > 2*s.mark()+uint64(s.ballast):
 		if err := allocate(s.path, s.ballast); err == nil {
 			s.held = true
 			s.reread()
@@ -122,6 +142,21 @@ func allocate(path string, size int64) error {
 		os.Remove(path)
 	}
 	return err
+}
+
+// allocated is how many bytes the files in dir take; less matters little.
+func allocated(dir string) (sum uint64) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	for _, e := range entries {
+		var st unix.Stat_t
+		if unix.Stat(filepath.Join(dir, e.Name()), &st) == nil {
+			sum += uint64(st.Blocks) * 512
+		}
+	}
+	return sum
 }
 
 func statfs(dir string) (free, total uint64, err error) {

@@ -220,7 +220,7 @@ func (s *Store) room(d metastore.Durability) error {
 		}
 		return nil
 	}
-	if s.space.low() {
+	if s.space.low(s.unflushed.Load()) {
 		return metastore.ErrFull
 	}
 	return nil
