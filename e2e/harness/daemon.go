@@ -313,7 +313,7 @@ func (d *Daemon) Fsck() error {
 func (d *Daemon) Log() string { return string(tail(d.log.Since(0), 64<<10)) }
 
 // CPU is the processor time that the running daemon has used.
-func (d *Daemon) CPU() time.Duration { return processCPU(d.PID()) }
+func (d *Daemon) CPU() time.Duration { return ProcessCPU(d.PID()) }
 
 // PeakMemory is the highest resident size of any run so far, in bytes (VmHWM).
 func (d *Daemon) PeakMemory() int64 {
@@ -323,7 +323,7 @@ func (d *Daemon) PeakMemory() int64 {
 	return d.peak
 }
 
-func (d *Daemon) notePeak() { d.peak = max(d.peak, processPeak(d.PID())) }
+func (d *Daemon) notePeak() { d.peak = max(d.peak, ProcessPeak(d.PID())) }
 
 // Mounted reports whether dir itself is a mount point, stale ones included.
 func Mounted(dir string) bool {

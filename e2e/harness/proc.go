@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// processCPU is the user and system time of a process, from /proc/PID/stat, in ticks of 10 ms.
-func processCPU(pid int) time.Duration {
+// ProcessCPU is the user and system time of a process, from /proc/PID/stat, in ticks of 10 ms.
+func ProcessCPU(pid int) time.Duration {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
@@ -24,8 +24,8 @@ func processCPU(pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// processPeak is VmHWM of a process in bytes.
-func processPeak(pid int) int64 {
+// ProcessPeak is VmHWM of a process in bytes.
+func ProcessPeak(pid int) int64 {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
