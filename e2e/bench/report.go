@@ -49,8 +49,8 @@ func (r *report) median(row, what, unit, target string) (float64, bool) {
 }
 
 // print writes the medians of a row, one line a measurement, one column a target, and behind them by
-// what factor k3fs is better (above 1) or worse than each other target.
-func (r *report) print(row string) {
+// what factor the column base is better (above 1) or worse than each other one.
+func (r *report) print(row, base string) {
 	var targets []string
 	type line struct{ what, unit string }
 	var lines []line
@@ -69,8 +69,8 @@ func (r *report) print(row string) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := "\t" + strings.Join(targets, "\t") + "\tunit\t"
 	for _, t := range targets {
-		if t != "k3fs" {
-			head += "k3fs/" + t + "\t"
+		if t != base {
+			head += base + "/" + t + "\t"
 		}
 	}
 	fmt.Fprintln(w, head)
@@ -80,9 +80,9 @@ func (r *report) print(row string) {
 			fmt.Fprint(w, number(r.median(row, l.what, l.unit, t)), "\t")
 		}
 		fmt.Fprint(w, l.unit, "\t")
-		ours, ok := r.median(row, l.what, l.unit, "k3fs")
+		ours, ok := r.median(row, l.what, l.unit, base)
 		for _, t := range targets {
-			if t == "k3fs" {
+			if t == base {
 				continue
 			}
 			theirs, both := r.median(row, l.what, l.unit, t)

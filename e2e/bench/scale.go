@@ -31,7 +31,7 @@ func scales(s *stage, r *report) error {
 		r.add("e", "make keys, 32 clients", "1/s", at, float64(n-made)/time.Since(began).Seconds())
 		made = n
 		for range s.reps {
-			if err := atScale(s, r, l, n); err != nil {
+			if err := atScale(s, r, l, n, min(1000, counts[0]/20)); err != nil {
 				return err
 			}
 		}
@@ -40,7 +40,7 @@ func scales(s *stage, r *report) error {
 	return nil
 }
 
-func atScale(s *stage, r *report, l load, n int) error {
+func atScale(s *stage, r *report, l load, n, page int) error {
 	at := thousands(n)
 	core := minio.Core{Client: l.Client}
 	for what, after := range map[string]string{"first": "", "middle": listKey(n/2 + 5)} {
@@ -52,7 +52,7 @@ func atScale(s *stage, r *report, l load, n int) error {
 			began := time.Now()
 			const pages = 5
 			for range pages {
-				res, err := core.ListObjectsV2(l.bucket, prefix, after, "", delimiter, min(1000, n/20))
+				res, err := core.ListObjectsV2(l.bucket, prefix, after, "", delimiter, page)
 				if err != nil {
 					return err
 				}
@@ -60,7 +60,7 @@ func atScale(s *stage, r *report, l load, n int) error {
 					return fmt.Errorf("an empty page at %s", after)
 				}
 			}
-			r.add("e", fmt.Sprintf("a page of %d keys, %s, %s", min(1000, n/20), what, how), "ms", at, time.Since(began).Seconds()*1000/pages)
+			r.add("e", fmt.Sprintf("a page of %d keys, %s, %s", page, what, how), "ms", at, time.Since(began).Seconds()*1000/pages)
 		}
 	}
 	body := make([]byte, 4096)
