@@ -12,7 +12,7 @@ import (
 )
 
 // put makes an inode under a stored name as S3 would, implicit if it is a directory.
-func (w *world) put(t testing.TB, parent Ino, stored string) Ino {
+func (w *world) putStored(t testing.TB, parent Ino, stored string) Ino {
 	ino := Ino(w.fs.number())
 	require.NoError(t, w.fs.update(context.Background(), metastore.Ordered, nil, func(t *txn) error {
 		p, err := getInode(t, parent)
@@ -58,7 +58,7 @@ func (w *world) attr(t testing.TB, ino Ino) Attr {
 	return a
 }
 
-func (w *world) names(t testing.TB, dir Ino) (names []string) {
+func (w *world) shownIn(t testing.TB, dir Ino) (names []string) {
 	page, err := w.ReadDir(context.Background(), dir, "", 1000, true)
 	require.NoError(t, err)
 	for _, d := range page {
@@ -66,11 +66,6 @@ func (w *world) names(t testing.TB, dir Ino) (names []string) {
 		require.Equal(t, w.attr(t, d.Ino), *d.Attr)
 	}
 	return names
-}
-
-func requireKind(t testing.TB, want Kind, err error) {
-	t.Helper()
-	require.Truef(t, isKind(err, want), "want %v, have %v", want, err)
 }
 
 func TestTreeOperations(t *testing.T) {
@@ -106,7 +101,7 @@ func TestTreeOperations(t *testing.T) {
 	reg, err := w.Mknod(ctx, d, "r", NewNode{Type: File})
 	require.NoError(t, err)
 	require.NotNil(t, w.published(t, reg.Ino))
-	require.Equal(t, []string{"f", "p", "r", "s"}, w.names(t, d))
+	require.Equal(t, []string{"f", "p", "r", "s"}, w.shownIn(t, d))
 
 	for _, name := range []string{"f", "p", "r", "s"} {
 		require.NoError(t, w.Unlink(ctx, d, name))
@@ -132,7 +127,7 @@ func TestHardLinks(t *testing.T) {
 	_, err = w.Link(ctx, d, w.bucket, "dir")
 	requireKind(t, NotPermitted, err)
 	require.NoError(t, w.Rename(ctx, w.bucket, "two", w.bucket, "three", 0)) // one inode: nothing happens
-	require.Equal(t, []string{"d", "three", "two"}, w.names(t, w.bucket))
+	require.Equal(t, []string{"d", "three", "two"}, w.shownIn(t, w.bucket))
 	require.NoError(t, w.Rename(ctx, d, "one", d, "uno", 0))
 	require.NoError(t, w.Unlink(ctx, d, "uno"))
 	require.NoError(t, w.Rename(ctx, w.bucket, "two", d, "dos", 0))
@@ -200,7 +195,7 @@ func TestRename(t *testing.T) {
 	require.EqualValues(t, 4, w.attr(t, w.bucket).Nlink)
 
 	require.NoError(t, w.Rename(ctx, b, "g", w.bucket, "a", RenameExchange)) // a file for a directory
-	require.Equal(t, []string{"a", "b"}, w.names(t, w.bucket))
+	require.Equal(t, []string{"a", "b"}, w.shownIn(t, w.bucket))
 	require.Equal(t, File, w.attr(t, f).Type)
 	require.EqualValues(t, 3, w.attr(t, w.bucket).Nlink)
 	require.EqualValues(t, 3, w.attr(t, b).Nlink)
@@ -214,9 +209,9 @@ func TestHiddenLeaf(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	leaf := w.file(t, w.bucket, "a", "leaf")
-	dir := w.put(t, w.bucket, "a/")
-	w.put(t, dir, "b")
-	require.Equal(t, []string{leafAlias + "a", "a"}, w.names(t, w.bucket))
+	dir := w.putStored(t, w.bucket, "a/")
+	w.putStored(t, dir, "b")
+	require.Equal(t, []string{leafAlias + "a", "a"}, w.shownIn(t, w.bucket))
 	at, err := w.Lookup(ctx, w.bucket, "a")
 	require.NoError(t, err)
 	require.Equal(t, dir, at.Ino)
@@ -234,7 +229,7 @@ func TestHiddenLeaf(t *testing.T) {
 	// rm -r leaves the implicit directory to the rmdir that follows; then the leaf has its own name.
 	require.NoError(t, w.Unlink(ctx, dir, "b"))
 	require.NoError(t, w.Rmdir(ctx, w.bucket, "a"))
-	require.Equal(t, []string{"a"}, w.names(t, w.bucket))
+	require.Equal(t, []string{"a"}, w.shownIn(t, w.bucket))
 }
 
 func TestTenantsAreApart(t *testing.T) {
@@ -242,7 +237,7 @@ func TestTenantsAreApart(t *testing.T) {
 	ctx := context.Background()
 	f := w.file(t, w.bucket, "f", "secret")
 	theirs := w.makeBucket(t, "bobs", bob)
-	require.Equal(t, []string{"bucket"}, w.names(t, RootIno))
+	require.Equal(t, []string{"bucket"}, w.shownIn(t, RootIno))
 	page, err := w.ReadDir(ctx, RootIno, "", 1, false)
 	require.NoError(t, err)
 	require.Len(t, page, 1)
