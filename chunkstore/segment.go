@@ -81,7 +81,7 @@ func parseSegmentHeader(buf []byte, number uint64) (size int64, salt []byte, err
 	for b := buf; len(b) >= BlockSize; b = b[BlockSize:] {
 		size := int64(binary.LittleEndian.Uint64(b[16:]))
 		if string(b[:8]) == segmentMagic && binary.LittleEndian.Uint64(b[8:]) == number &&
-			size >= segmentHeader && size%BlockSize == 0 &&
+			size >= segmentHeader && size <= maxSegment && size%BlockSize == 0 &&
 			binary.LittleEndian.Uint32(b[56:]) == crc32.Checksum(b[:56], castagnoli) {
 			return size, append([]byte(nil), b[24:24+saltSize]...), nil
 		}
