@@ -51,7 +51,11 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger) erro
 	} else {
 		log.Info("stopping")
 	}
-	return errors.Join(reason, d.close())
+	err := errors.Join(reason, d.close())
+	if err == nil {
+		log.Info("stopped")
+	}
+	return err
 }
 
 // open opens everything, in the order of the package comment.

@@ -32,6 +32,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run runs one command line and returns its exit code.
 func run(args []string, stdout, stderr io.Writer) int {
+	syscall.Umask(0o077) // what k3fs makes on the host is its own alone
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop)  // a second signal ends the process at once
