@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -204,8 +203,9 @@ func (m *Mountpoint) detach(flags int) error { return unmount(m.opts.Dir, flags)
 func RecoverStale(dir string) (bool, error) {
 	found := false
 	for {
-		_, err := os.Stat(dir)
-		if !errors.Is(err, syscall.ENOTCONN) {
+		// statfs(2) is never answered from a cache, as stat(2) is while attributes are kept.
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != unix.ENOTCONN {
 			return found, nil
 		}
 		if err := unmount(dir, unix.MNT_DETACH); err != nil {

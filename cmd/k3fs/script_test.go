@@ -40,6 +40,21 @@ func sigterm(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// within waits until the background command has ended: within 10s.
+func within(ts *testscript.TestScript, neg bool, args []string) {
+	limit, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	begun := time.Now()
+	for _, cmd := range ts.BackgroundCmds() {
+		for !errors.Is(cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+			if time.Since(begun) > limit {
+				ts.Fatalf("%v still runs after %s", cmd.Args, limit)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+}
+
 // modeIs checks the permissions of files: mode 600 file...
 func modeIs(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args[1:] {
