@@ -52,17 +52,17 @@ const (
 	maxFlushInterval     = time.Second
 	defaultScrubInterval = time.Hour
 	defaultMaxUnflushed  = 32 << 20
-	defaultBlockCache    = 48 << 20
+	defaultBlockCache    = 32 << 20
 	defaultIndexCache    = 48 << 20
 	// defaultMemTable lets one Badger transaction (15 % of it) hold an update of MaxUpdateBytes in
 	// MaxUpdateKeys keys, with what sealing and Badger add to each.
-	defaultMemTable = 24 << 20
+	defaultMemTable = 22 << 20
 	defaultLowWater = 256 << 20
 	defaultBallast  = 64 << 20
 )
 
 // perEntry bounds what sealing and Badger add to the size of one entry.
-const perEntry = 64
+const perEntry = 48
 
 func (o *Options) setDefaults() {
 	setDefault(&o.FlushInterval, defaultFlushInterval)
