@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -198,4 +199,41 @@ func TestFramesDamaged(t *testing.T) {
 	require.Equal(t, extents[1].Offset, got[1].Offset)
 	require.Equal(t, extents[1].DiskBytes(), got[1].Size)
 	require.NoError(t, got[2].Err)
+}
+
+// TestLostKey: what a destroyed key sealed can't be read, nor from a cache, but is still found.
+func TestLostKey(t *testing.T) {
+	ctx := context.Background()
+	keys := &lostKeys{}
+	s := storetest.Open(t, storetest.NewCrashFS(), keys)
+	e, err := s.Append(ctx, 1, storetest.Bytes(70_000, 1))
+	require.NoError(t, err)
+	p := make([]byte, 10)
+	require.NoError(t, s.ReadAt(ctx, 1, e, p, 69_000))
+	keys.lost.Store(true)
+	s.Forget(1)
+	require.ErrorIs(t, s.ReadAt(ctx, 1, e, p, 69_000), storetest.ErrNoKey)
+	_, err = s.Append(ctx, 1, p)
+	require.ErrorIs(t, err, storetest.ErrNoKey)
+	found := 0
+	require.NoError(t, s.Frames(ctx, e.Segment, func(f chunkstore.Frame) bool {
+		require.ErrorIs(t, f.Err, storetest.ErrNoKey)
+		require.EqualValues(t, 70_000, f.Length)
+		found++
+		return true
+	}))
+	require.Equal(t, 1, found)
+	require.NoError(t, s.Free(ctx, e))
+}
+
+type lostKeys struct {
+	storetest.Keys
+	lost atomic.Bool
+}
+
+func (k *lostKeys) DataKey(d chunkstore.Domain, epoch uint32) ([32]byte, error) {
+	if k.lost.Load() {
+		return [32]byte{}, storetest.ErrNoKey
+	}
+	return k.Keys.DataKey(d, epoch)
 }

@@ -5,7 +5,7 @@ package chunkstore
 // concurrent use. A full disk is reported by an error that unwraps to syscall.ENOSPC or EDQUOT, a
 // missing file by one that unwraps to fs.ErrNotExist.
 type FS interface {
-	// MkdirAll makes a directory and its parents.
+	// MkdirAll makes a directory and its parents, durably.
 	MkdirAll(dir string) error
 	// Create makes a file that must not exist.
 	Create(name string) (File, error)
@@ -23,8 +23,8 @@ type FS interface {
 
 // File is an open file of an FS.
 type File interface {
-	// ReadAt and WriteAt are those of io.ReaderAt and io.WriterAt. The Store's buffers, offsets and
-	// lengths are multiples of BlockSize, so an implementation may go past the page cache.
+	// ReadAt and WriteAt are those of io.ReaderAt and io.WriterAt. Offset, length and the address of p are
+	// always multiples of BlockSize, so that an implementation may go past the page cache.
 	ReadAt(p []byte, off int64) (int, error)
 	WriteAt(p []byte, off int64) (int, error)
 	// Sync makes the file's data and size durable (fdatasync).

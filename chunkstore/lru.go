@@ -70,6 +70,20 @@ func (c *tocCache) drop(k frameKey) {
 	s.drop(k)
 }
 
+// forget drops all of a domain.
+func (c *tocCache) forget(d Domain) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		for k, el := range s.byKey {
+			if el.Value.(*toc).id.domain == d {
+				s.drop(k)
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
 // drop forgets k. s.mu must be held.
 func (s *tocShard) drop(k frameKey) {
 	if el := s.byKey[k]; el != nil {

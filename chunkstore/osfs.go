@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"unsafe"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,29 +15,55 @@ type osFS struct{}
 
 var _ FS = osFS{}
 
-func (osFS) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
-
-func (osFS) Create(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	return withDirect(f, name, err)
+// MkdirAll makes each new directory durable in its parent, for a segment is only as durable as its path.
+func (o osFS) MkdirAll(dir string) error {
+	if st, err := os.Stat(dir); err == nil && st.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(filepath.Clean(dir))
+	if parent != dir {
+		if err := o.MkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return o.SyncDir(parent)
 }
 
-func (osFS) Open(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	return withDirect(f, name, err)
-}
+func (osFS) Create(name string) (File, error) { return openDirect(name, os.O_CREATE|os.O_EXCL) }
 
-// withDirect adds a second descriptor that goes past the page cache. Where the file system refuses
-// that, everything goes through the page cache.
-func withDirect(f *os.File, name string, err error) (File, error) {
+func (osFS) Open(name string) (File, error) { return openDirect(name, 0) }
+
+// openDirect opens a file past the page cache, or through it where the file system refuses that or asks
+// for more than BlockSize of alignment.
+func openDirect(name string, flags int) (File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|unix.O_DIRECT|flags, 0o600)
+	if err == nil && directFits(f) {
+		return &osFile{File: f}, nil
+	}
+	if err == nil {
+		f.Close()
+		flags = 0
+	} else if !errors.Is(err, unix.EINVAL) {
+		return nil, err
+	}
+	f, err = os.OpenFile(name, os.O_RDWR|flags&^os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	direct, err := os.OpenFile(name, os.O_RDWR|unix.O_DIRECT, 0)
-	if err != nil {
-		return &osFile{File: f, direct: f}, nil
+	return &osFile{File: f}, nil
+}
+
+// directFits says whether direct access works with BlockSize. A kernel before 6.1 does not tell.
+func directFits(f *os.File) bool {
+	var st unix.Statx_t
+	err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &st)
+	if err != nil || st.Mask&unix.STATX_DIOALIGN == 0 {
+		return true
 	}
-	return &osFile{File: f, direct: direct}, nil
+	return st.Dio_offset_align != 0 && BlockSize%st.Dio_offset_align == 0 && BlockSize%max(st.Dio_mem_align, 1) == 0
 }
 
 func (osFS) Remove(name string) error { return os.Remove(name) }
@@ -69,34 +95,12 @@ func (osFS) Space(dir string) (total, free int64, err error) {
 	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
 }
 
-// osFile is a file with two descriptors: one past the page cache, which all of the Store's aligned reads
-// and writes use, and one through it. For 64 KiB and a Sync after each, going past it is as fast or
-// faster (the page cache's own memory is slow to get on virtual machines, and fdatasync has less to do),
-// and above the store FUSE has a page cache already. The kernel keeps both descriptors coherent.
-type osFile struct {
-	*os.File
-	direct *os.File // the File itself where direct access is refused
-}
+// osFile is a file past the page cache. For appends of 64 KiB with a Sync after each that is as fast as
+// going through it, or faster: the page cache's own memory is slow to get on virtual machines, fdatasync
+// has less to do, and above the store FUSE has a page cache already.
+type osFile struct{ *os.File }
 
 var _ File = (*osFile)(nil)
-
-func aligned(p []byte, off int64) bool {
-	return (uintptr(unsafe.Pointer(unsafe.SliceData(p)))|uintptr(off)|uintptr(len(p)))%BlockSize == 0
-}
-
-func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
-	if aligned(p, off) {
-		return f.direct.ReadAt(p, off)
-	}
-	return f.File.ReadAt(p, off)
-}
-
-func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
-	if aligned(p, off) {
-		return f.direct.WriteAt(p, off)
-	}
-	return f.File.WriteAt(p, off)
-}
 
 func (f *osFile) Sync() error {
 	err := ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
@@ -134,14 +138,6 @@ func (f *osFile) Size() (length, allocated int64, err error) {
 		return 0, 0, f.wrap("stat", err)
 	}
 	return st.Size, st.Blocks * 512, nil
-}
-
-func (f *osFile) Close() error {
-	err := f.File.Close()
-	if f.direct != f.File {
-		err = errors.Join(err, f.direct.Close())
-	}
-	return err
 }
 
 func (f *osFile) wrap(op string, err error) error {

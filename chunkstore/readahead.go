@@ -191,6 +191,20 @@ func (ra *readAhead) drop(k frameKey) {
 	}
 }
 
+// forget drops and clears all of a domain.
+func (ra *readAhead) forget(d Domain) {
+	ra.mu.Lock()
+	defer ra.mu.Unlock()
+	for _, f := range ra.frames {
+		if f.id.domain == d {
+			ra.remove(f)
+		}
+	}
+	for _, room := range ra.free {
+		clear(room)
+	}
+}
+
 // close waits for the reading that is under way and lets no other begin.
 func (ra *readAhead) close() {
 	ra.mu.Lock()

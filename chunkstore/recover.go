@@ -54,16 +54,6 @@ func (s *Store) Segments(ctx context.Context) ([]SegmentInfo, error) {
 	return infos, nil
 }
 
-// closedErr is ErrClosed once that is so.
-func (s *Store) closedErr() error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return ErrClosed
-	}
-	return nil
-}
-
 // Frame is a frame found by its header, or a region that is none.
 type Frame struct {
 	Offset uint64 // in the segment, in bytes

@@ -299,6 +299,10 @@ func (s *Store) createSegment(need int64) (*segment, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		f.Close()
+		return nil, ErrClosed
+	}
 	s.segments[number] = seg
 	s.highest = max(s.highest, number)
 	return seg, nil

@@ -246,11 +246,24 @@ func (s *Store) stop(cause error) error {
 
 // usable returns ErrStopped or ErrClosed once that is so.
 func (s *Store) usable() error {
+	if err := s.stoppedErr(); err != nil {
+		return err
+	}
+	return s.closedErr()
+}
+
+// stoppedErr is ErrStopped with its cause once that is so.
+func (s *Store) stoppedErr() error {
 	select {
 	case <-s.stopped:
 		return s.stopErr
 	default:
+		return nil
 	}
+}
+
+// closedErr is ErrClosed once that is so.
+func (s *Store) closedErr() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
@@ -259,23 +272,38 @@ func (s *Store) usable() error {
 	return nil
 }
 
+// Forget drops the keys and the plaintext that the caches hold of a domain: what is left to do after its
+// data keys were destroyed.
+func (s *Store) Forget(d Domain) {
+	s.tocs.forget(d)
+	s.ahead.forget(d)
+}
+
 // Close makes all data durable and gives back what is left of the current segments. Operations under
-// way end as they may; later ones get ErrClosed.
+// way end as they may; later ones get ErrClosed. Closing again does nothing.
 func (s *Store) Close() error {
-	err := s.Sync(context.Background())
-	if errors.Is(err, ErrClosed) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
 		return nil
 	}
+	s.closed = true
+	s.mu.Unlock()
 	for _, l := range []*lane{&s.small, &s.bulk} {
 		l.mu.Lock()
 		s.retire(l)
 		l.mu.Unlock()
 	}
+	err := s.stoppedErr()
+	if b := s.syncs.join(s); b != nil {
+		<-b.done
+		err = b.err
+	}
+	s.ahead.close()
 	s.mu.Lock()
 	segments := s.segments
-	s.closed, s.segments = true, map[uint64]*segment{}
+	s.segments = map[uint64]*segment{}
 	s.mu.Unlock()
-	s.ahead.close()
 	for _, seg := range segments {
 		seg.release()
 	}

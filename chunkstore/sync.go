@@ -100,7 +100,7 @@ func (s *Store) syncSegments(dirty map[*segment]struct{}) error {
 	for seg := range dirty {
 		g.Go(func() error {
 			defer seg.release()
-			if err := s.usable(); err != nil {
+			if err := s.stoppedErr(); err != nil {
 				return err
 			}
 			if err := seg.file.Sync(); err != nil {
