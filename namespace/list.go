@@ -25,23 +25,25 @@ const maxStep = 32
 // key may be) is not shown. The cost depends on the page, not on the bucket.
 func (v *View) ListObjects(ctx context.Context, bucket string, o ListOptions) (ListPage, error) {
 	var page ListPage
-	err := v.fs.kv.View(ctx, func(r metastore.Reader) error {
-		b, err := v.openBucket(r, bucket, tenancy.ListBucket, o.Prefix)
-		if err != nil || o.Max <= 0 {
-			return err
-		}
-		l := lister{o: o}
-		w := walker{ctx: ctx, r: r, prefix: o.Prefix, visit: l.visit}
-		if o.After != "" {
-			w.from = o.After + "\x00"
-		}
-		if err := w.walk(b.ino); err != nil {
-			return err
-		}
-		page = l.page
-		return nil
+	err := v.fs.kv.View(ctx, func(r metastore.Reader) (err error) {
+		page, err = v.listPage(ctx, r, bucket, o)
+		return err
 	})
 	return page, fail("list", bucket, err)
+}
+
+func (v *View) listPage(ctx context.Context, r metastore.Reader, bucket string, o ListOptions) (ListPage, error) {
+	b, err := v.openBucket(r, bucket, tenancy.ListBucket, o.Prefix)
+	if err != nil || o.Max <= 0 {
+		return ListPage{}, err
+	}
+	l := lister{o: o}
+	w := walker{ctx: ctx, r: r, prefix: o.Prefix, visit: l.visit}
+	if o.After != "" {
+		w.from = o.After + "\x00"
+	}
+	err = w.walk(b.ino)
+	return l.page, err
 }
 
 // lister fills a page.
