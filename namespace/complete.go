@@ -106,12 +106,12 @@ func (m *completion) load(fs *FS, r metastore.Reader) error {
 	if len(m.parts) == 0 || len(m.parts) > maxParts {
 		return of(Invalid)
 	}
-	last := 0
-	for i, want := range m.parts {
-		if want.Number <= last {
+	for i := 1; i < len(m.parts); i++ {
+		if m.parts[i].Number <= m.parts[i-1].Number {
 			return of(InvalidPartOrder)
 		}
-		last = want.Number
+	}
+	for i, want := range m.parts {
 		var rec partRec
 		found, err := getPart(r, m.up, want.Number, &rec)
 		if err != nil {
