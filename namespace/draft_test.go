@@ -15,20 +15,20 @@ import (
 	"k3fs/chunkstore/storetest"
 )
 
-// model is what a file must hold.
-type model struct {
+// fileModel is what a file must hold.
+type fileModel struct {
 	data      []byte
 	published []byte // nil if it never was
 }
 
-func (m *model) write(p []byte, off int) {
+func (m *fileModel) write(p []byte, off int) {
 	if need := off + len(p); need > len(m.data) {
 		m.data = append(m.data, make([]byte, need-len(m.data))...)
 	}
 	copy(m.data[off:], p)
 }
 
-func (m *model) truncate(size int) {
+func (m *fileModel) truncate(size int) {
 	if size <= len(m.data) {
 		m.data = m.data[:size:size]
 		return
@@ -50,7 +50,7 @@ func TestDraftAgainstModel(t *testing.T) {
 		w := newWorld(t)
 		defer func() { require.NoError(rt, w.fs.Close(context.Background())) }()
 		ctx := context.Background()
-		m := &model{}
+		m := &fileModel{}
 		first := create(t, w.View, w.bucket, "f")
 		ino := first.Ino()
 		handles := []FileHandle{first}
