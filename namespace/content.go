@@ -271,6 +271,15 @@ func (s *staged) abandon(ctx context.Context, fresh ...chunkstore.Extent) {
 	}
 }
 
+// keep is abandon for one who goes on using the extents: the reaper leaves what was built ahead alone until
+// the next start.
+func (s *staged) keep(ctx context.Context) {
+	if s.built != nil {
+		s.fs.pin(contentID(s.built.ID))
+		s.abandon(ctx)
+	}
+}
+
 // undone reports whether an update that returned err has certainly not committed. Extents that it would
 // have referred to may then be freed; else they are left to the next recovery, which knows.
 func undone(err error) bool {

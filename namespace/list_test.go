@@ -10,11 +10,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is what a bucket holds, by key.
-type model map[string]string
+// bucketModel is what a bucket holds, by key.
+type bucketModel map[string]string
 
 // list is ListObjects as its contract says, told simply.
-func (m model) list(o ListOptions) (page ListPage) {
+func (m bucketModel) list(o ListOptions) (page ListPage) {
 	var keys []string
 	for k := range m {
 		if strings.HasPrefix(k, o.Prefix) {
@@ -60,7 +60,7 @@ var (
 func TestListFollowsModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newStore(t)
-		m := model{}
+		m := bucketModel{}
 		for range rapid.IntRange(0, 40).Draw(rt, "keys") {
 			k := keyGen.Draw(rt, "key")
 			w.put(t, k, []byte(k))
@@ -91,7 +91,7 @@ func TestListFollowsModel(t *testing.T) {
 
 func TestListPagesJoin(t *testing.T) {
 	w := newStore(t)
-	m := model{}
+	m := bucketModel{}
 	for _, k := range []string{"a", "a/", "a/1", "a/2", "a-1", "a0", "b/c/d/e", "b/c/d/f", "b/g", "c", "d//e", "d//f", "z/"} {
 		w.put(t, k, nil)
 		m[k] = ""

@@ -255,8 +255,18 @@ func (f *file) store(ctx context.Context, put func(*txn, *inodeRec, contentRec) 
 		durability = metastore.Reclaim
 	}
 	var c contentRec
+	// Pinned before anyone can see it: a delete right behind the commit must not let the reaper have it.
+	var held contentID
+	unpin := func() {
+		if held != 0 {
+			f.fs.unpin(held)
+			held = 0
+		}
+	}
+	defer unpin()
 	err = f.fs.update(ctx, durability, door, func(t *txn) error {
 		stored = false
+		unpin()
 		n, err := getInode(t, f.ino)
 		if err == nil && n.Nlink == 0 || isKind(err, NotFound) {
 			return nil
@@ -268,6 +278,8 @@ func (f *file) store(ctx context.Context, put func(*txn, *inodeRec, contentRec) 
 		if c, err = st.store(t); err != nil {
 			return err
 		}
+		held = contentID(c.ID)
+		f.fs.pin(held)
 		n.Size = l.Size
 		if f.mtime != 0 {
 			n.Mtime, n.Ctime = f.mtime, f.ctime
@@ -281,11 +293,11 @@ func (f *file) store(ctx context.Context, put func(*txn, *inodeRec, contentRec) 
 	switch {
 	case err != nil:
 		if undone(err) {
-			st.abandon(ctx)
+			st.keep(ctx)
 		}
 		return false, err
 	case !stored:
-		st.abandon(ctx)
+		st.keep(ctx)
 		return false, nil
 	}
 	f.saved = f.seq
