@@ -62,9 +62,7 @@ func (l layout) span(i int) (from, to int) {
 	return i * PackageSize, min((i+1)*PackageSize, l.length)
 }
 
-// fullFrame is the layout of a frame of FrameSize bytes, maxFrameDisk what it takes on disk.
-var fullFrame = layoutOf(FrameSize)
-
+// maxFrameDisk is what a frame of FrameSize bytes takes on disk.
 const maxFrameDisk = FrameSize + 2*BlockSize
 
 // frameID is what a frame's key is bound to.

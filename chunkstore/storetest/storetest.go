@@ -41,16 +41,17 @@ func Open(t testing.TB, fs chunkstore.FS, keys chunkstore.Keyring) *chunkstore.S
 // is new for each call of fresh.
 func Run(t *testing.T, fresh func(t *testing.T) (open func(t *testing.T) *chunkstore.Store)) {
 	for name, test := range map[string]func(*testing.T, func(*testing.T) *chunkstore.Store){
-		"Sizes":   testSizes,
-		"Ranges":  testRanges,
-		"Stream":  testStream,
-		"Domains": testDomains,
-		"Bounds":  testBounds,
-		"Free":    testFree,
-		"Reopen":  testReopen,
-		"Reclaim": testReclaim,
-		"Frames":  testFrames,
-		"Closed":  testClosed,
+		"Sizes":     testSizes,
+		"Ranges":    testRanges,
+		"Stream":    testStream,
+		"Domains":   testDomains,
+		"ReadAhead": testReadAhead,
+		"Bounds":    testBounds,
+		"Free":      testFree,
+		"Reopen":    testReopen,
+		"Reclaim":   testReclaim,
+		"Frames":    testFrames,
+		"Closed":    testClosed,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
 	}
@@ -150,6 +151,26 @@ func testDomains(t *testing.T, open opener) {
 	}
 }
 
+// testReadAhead reads a long extent in pieces, and then as another domain while it is at hand.
+func testReadAhead(t *testing.T, open opener) {
+	ctx, s := context.Background(), open(t)
+	want := Bytes(5*chunkstore.FrameSize, 8)
+	e, err := s.Append(ctx, 1, want)
+	require.NoError(t, err)
+	p := make([]byte, 256<<10)
+	for off := 0; off < len(want); off += len(p) {
+		require.NoError(t, s.ReadAt(ctx, 1, e, p, int64(off)))
+		require.True(t, string(p) == string(want[off:off+len(p)]), "at %d", off)
+	}
+	for off := 0; off < len(want); off += len(p) {
+		require.ErrorIs(t, s.ReadAt(ctx, 2, e, p, int64(off)), chunkstore.ErrCorrupt)
+	}
+	require.NoError(t, s.Free(ctx, e))
+	for off := 0; off < len(want); off += len(p) {
+		require.ErrorIs(t, s.ReadAt(ctx, 1, e, p, int64(off)), chunkstore.ErrCorrupt)
+	}
+}
+
 func testBounds(t *testing.T, open opener) {
 	ctx, s := context.Background(), open(t)
 	e, err := s.Append(ctx, 1, Bytes(5000, 1))
@@ -234,9 +255,11 @@ func testReclaim(t *testing.T, open opener) {
 			require.ErrorIs(t, s.ReadAt(ctx, 1, e, make([]byte, 1), 0), chunkstore.ErrCorrupt)
 		}
 	}
-	// The newest number is kept, whatever is in it.
+	// The newest number is not given again, whatever is in it.
 	_, err = s.Reclaim(ctx, number, nil)
 	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	s = open(t)
 	fresh, err := s.Append(ctx, 1, want)
 	require.NoError(t, err)
 	require.Greater(t, fresh.Segment, number)
