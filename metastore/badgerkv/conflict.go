@@ -43,9 +43,17 @@ func (r *readSet) ReadRange(from, to []byte, closed bool) {
 	r.spans = append(r.spans, span{bytes.Clone(from), bytes.Clone(to), closed})
 }
 
+// reset empties the set for its next use; a large one isn't kept.
 func (r *readSet) reset() {
+	if cap(r.keys) > maxKept || cap(r.spans) > maxKept {
+		r.keys, r.spans = nil, nil
+	}
+	clear(r.spans)
 	r.keys, r.spans = r.keys[:0], r.spans[:0]
 }
+
+// maxKept bounds what a readSet that isn't in use remembers its room for.
+const maxKept = 4096
 
 // hit tells whether one of the writes changes what was read. The keys must be sorted.
 func (r *readSet) hit(writes layer.Layer) bool {

@@ -342,3 +342,14 @@ func writeUntilKilled(t *testing.T, dir string) {
 	}
 	wg.Wait()
 }
+
+// TestPanicInUpdate leaves a store that works and closes.
+func TestPanicInUpdate(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir()))
+	require.Panics(t, func() {
+		_ = s.Update(context.Background(), metastore.Ordered, func(metastore.Txn) error { panic("boom") })
+	})
+	require.Panics(t, func() { _ = s.View(context.Background(), func(metastore.Reader) error { panic("boom") }) })
+	require.NoError(t, put(s, metastore.Durable, "a"))
+	require.NoError(t, s.Close())
+}

@@ -89,11 +89,21 @@ func content(t testing.TB, s *Store, keys map[string]string) (map[string]string,
 	return scanned, err
 }
 
+// memoryDir returns a new directory in memory where there is one: images are copied hundreds of times.
+func memoryDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "badgerkv-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // makeImage returns the files of a store that was killed at rest, with data in tables and in its
 // write-ahead log, and the pairs that it holds.
 func makeImage(t *testing.T) (dir string, want map[string]string) {
-	dir, want = t.TempDir(), map[string]string{}
-	live := t.TempDir()
+	dir, want = memoryDir(t), map[string]string{}
+	live := memoryDir(t)
 	put := func(s *Store, i int) {
 		k, v := fmt.Sprintf("dir/%04d", i), fmt.Sprintf("value %d %x", i, rand.Uint64())
 		write(t, s, k, v)
@@ -117,7 +127,7 @@ func makeImage(t *testing.T) (dir string, want map[string]string) {
 
 // openDamaged opens a copy of an image after damage, and returns what it holds.
 func openDamaged(t *testing.T, image string, want map[string]string, damage func(dir string)) (map[string]string, error) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	copyImage(t, image, dir)
 	damage(dir)
 	s, err := Open(testOptions(dir))
@@ -220,7 +230,7 @@ func TestMissingFile(t *testing.T) {
 // TestLogCutAnywhere: after a power cut the log may end anywhere behind what the anchor on the disk says.
 // The store then holds a prefix of its history, of whole batches.
 func TestLogCutAnywhere(t *testing.T) {
-	live, image := t.TempDir(), t.TempDir()
+	live, image := memoryDir(t), memoryDir(t)
 	s := mustOpen(t, testOptions(live))
 	const batches, acknowledged = 60, 20
 	for i := range batches {
@@ -242,7 +252,7 @@ func TestLogCutAnywhere(t *testing.T) {
 	outcomes := map[int]bool{}
 	for range 60 {
 		cut := rand.IntN(size)
-		dir := t.TempDir()
+		dir := memoryDir(t)
 		copyImage(t, image, dir)
 		require.NoError(t, os.Rename(filepath.Join(dir, "early-anchor"), filepath.Join(dir, anchorName)))
 		log := filepath.Join(dir, badgerName, filepath.Base(logs[0]))

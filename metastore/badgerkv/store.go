@@ -103,7 +103,10 @@ func (s *Store) View(ctx context.Context, fn func(metastore.Reader) error) error
 // Update implements metastore.Store.
 func (s *Store) Update(ctx context.Context, d metastore.Durability, fn func(metastore.Txn) error) error {
 	reads := s.reads.Get().(*readSet)
-	defer s.reads.Put(reads)
+	defer func() {
+		reads.reset()
+		s.reads.Put(reads)
+	}()
 	for try := 0; ; try++ {
 		if err := s.admit(ctx); err != nil {
 			return err
@@ -154,8 +157,8 @@ func (s *Store) optimistic(d metastore.Durability, reads *readSet, fn func(metas
 	if v == nil {
 		return nil, false, metastore.ErrClosed
 	}
+	defer v.base.release() // also if fn panics
 	txn, writes, err := s.run(v, reads, fn)
-	v.base.release()
 	if err != nil {
 		return nil, false, err
 	}
