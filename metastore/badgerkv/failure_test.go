@@ -271,24 +271,34 @@ func TestKilled(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for range 8 {
-		acknowledged := runAndKill(t, dir)
-		s := mustOpen(t, testOptions(dir))
-		got, err := content(t, s, nil)
-		require.NoError(t, err)
-		n := len(got) - 1
-		require.Equal(t, strconv.Itoa(n), got["n"])
-		for i := 1; i <= n; i++ {
-			if _, ok := got[fmt.Sprintf("k%08d", i)]; !ok {
-				t.Fatalf("%d of %d is missing", i, n)
-			}
-		}
-		require.GreaterOrEqual(t, n, acknowledged)
-		require.NoError(t, s.Close())
+		acknowledged := runUntil(t, dir, func(process *os.Process) {
+			time.Sleep(time.Duration(rand.IntN(150)) * time.Millisecond)
+			_ = process.Kill()
+		})
+		checkPrefix(t, dir, acknowledged)
 	}
 }
 
-// runAndKill returns the highest number that the process said was durable.
-func runAndKill(t *testing.T, dir string) (acknowledged int) {
+// checkPrefix opens a store that TestKilled wrote, and checks that it holds a prefix of its history, with
+// all that was acknowledged.
+func checkPrefix(t *testing.T, dir string, acknowledged int) {
+	s := mustOpen(t, testOptions(dir))
+	got, err := content(t, s, nil)
+	require.NoError(t, err)
+	n := len(got) - 1
+	require.Equal(t, strconv.Itoa(n), got["n"])
+	for i := 1; i <= n; i++ {
+		if _, ok := got[fmt.Sprintf("k%08d", i)]; !ok {
+			t.Fatalf("%d of %d is missing", i, n)
+		}
+	}
+	require.GreaterOrEqual(t, n, acknowledged)
+	require.NoError(t, s.Close())
+}
+
+// runUntil runs a process that writes until end, called after its first durable update, has killed it. It
+// returns the highest number that the process said was durable.
+func runUntil(t *testing.T, dir string, end func(*os.Process)) (acknowledged int) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
 	cmd.Env = append(os.Environ(), killDir+"="+dir)
 	out, err := cmd.StdoutPipe()
@@ -296,16 +306,16 @@ func runAndKill(t *testing.T, dir string) (acknowledged int) {
 	require.NoError(t, cmd.Start())
 	lines := bufio.NewScanner(out)
 	var once sync.Once
+	var ended sync.WaitGroup
 	for lines.Scan() {
 		n, err := strconv.Atoi(strings.TrimPrefix(lines.Text(), "durable "))
 		if err != nil {
 			continue
 		}
 		acknowledged = max(acknowledged, n)
-		once.Do(func() {
-			time.AfterFunc(time.Duration(rand.IntN(150))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		})
+		once.Do(func() { ended.Go(func() { end(cmd.Process) }) })
 	}
+	ended.Wait()
 	require.Error(t, cmd.Wait(), "killed")
 	require.NotZero(t, acknowledged)
 	return acknowledged
