@@ -3,6 +3,7 @@ package chunkstore_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"maps"
 	"math/rand/v2"
 	"runtime"
@@ -18,6 +19,8 @@ import (
 )
 
 const crashDomain = 3
+
+var crashWorkloads = flag.Int("crash.workloads", 60, "workloads of TestCrash, of about 400 states each")
 
 // ledger is what a run knows of its extents: what they hold, and what was promised of them.
 type ledger struct {
@@ -91,9 +94,10 @@ func (r *crashRun) appended(e chunkstore.Extent, p []byte, err error) error {
 // TestCrash cuts the power before every operation of random workloads, several times with other luck, and
 // checks each state that a restart may find.
 func TestCrash(t *testing.T) {
-	workloads, luck := 60, 6
+	const luck = 6
+	workloads := *crashWorkloads
 	if testing.Short() {
-		workloads = 10
+		workloads = min(workloads, 10)
 	}
 	var states atomic.Int64
 	var g errgroup.Group

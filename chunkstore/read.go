@@ -155,8 +155,17 @@ func (s *Store) readTOC(ctx context.Context, seg *segment, id frameID) (*toc, er
 	return s.openTOC(buf, seg, id)
 }
 
-// openTOC authenticates the header in buf as that of the frame id, and remembers it.
+// openTOC is parseTOC, remembering what it found.
 func (s *Store) openTOC(buf []byte, seg *segment, id frameID) (*toc, error) {
+	t, err := s.parseTOC(buf, seg, id)
+	if err == nil {
+		s.tocs.put(frameKey{id.segment, id.offset}, t)
+	}
+	return t, err
+}
+
+// parseTOC authenticates the header in buf as that of the frame id.
+func (s *Store) parseTOC(buf []byte, seg *segment, id frameID) (*toc, error) {
 	h, err := parseHeader(buf)
 	if err != nil {
 		return nil, fmt.Errorf("segment %d, offset %d: %w", id.segment, id.offset, err)
@@ -166,12 +175,7 @@ func (s *Store) openTOC(buf []byte, seg *segment, id frameID) (*toc, error) {
 			id.segment, id.offset, ErrCorrupt)
 	}
 	id.epoch = h.epoch
-	t, err := s.authenticate(buf, seg, id)
-	if err != nil {
-		return nil, err
-	}
-	s.tocs.put(frameKey{id.segment, id.offset}, t)
-	return t, nil
+	return s.authenticate(buf, seg, id)
 }
 
 func (s *Store) authenticate(buf []byte, seg *segment, id frameID) (*toc, error) {
@@ -192,6 +196,7 @@ func (s *Store) authenticate(buf []byte, seg *segment, id frameID) (*toc, error)
 }
 
 // Verify reads all of the extent from the disk, past every cache, and authenticates every package of it.
+// What it finds damaged is dropped from the caches.
 func (s *Store) Verify(ctx context.Context, d Domain, e Extent) error {
 	seg, err := s.acquireFor(e)
 	if err != nil {
@@ -200,9 +205,8 @@ func (s *Store) Verify(ctx context.Context, d Domain, e Extent) error {
 	defer seg.release()
 	frames := (int64(e.Length) + FrameSize - 1) / FrameSize
 	for i := range frames {
-		id := e.frame(d, i)
-		s.dropCached(frameKey{id.segment, id.offset})
-		if err := s.verifyFrame(ctx, seg, id); err != nil {
+		if err := s.verifyFrame(ctx, seg, e.frame(d, i)); err != nil {
+			s.dropCached(frameKey{e.Segment, int64(e.Offset) + i*maxFrameDisk})
 			return err
 		}
 	}
@@ -216,7 +220,7 @@ func (s *Store) verifyFrame(ctx context.Context, seg *segment, id frameID) error
 		return err
 	}
 	defer s.buffers.put(buf)
-	t, err := s.openTOC(buf, seg, id)
+	t, err := s.parseTOC(buf, seg, id)
 	if err != nil {
 		return err
 	}
