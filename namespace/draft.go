@@ -37,11 +37,12 @@ type draft struct {
 	fresh  map[chunkstore.Extent]int64 // extents that no record refers to, and how many bytes are used
 	stream *chunkstore.Stream          // nil until needed
 
-	seq       uint64 // counts changes
-	saved     uint64 // the change up to which the inode's record has it, as draft or published
-	published uint64 // the change up to which it is published
-	kept      bool   // the inode's record has a persisted draft
-	ground    int64  // size of the stored content below
+	seq        uint64      // counts changes
+	saved      uint64      // the change up to which the inode's record has it, as draft or published
+	published  uint64      // the change up to which it is published
+	kept       *contentRec // the persisted draft in the inode's record; nil if none
+	keptSlices []slice     // and its map, if it has pages
+	ground     int64       // size of the stored content below
 
 	mtime, ctime int64 // of the changes since the record was written; 0 if none
 }
@@ -94,7 +95,10 @@ func (f *file) begin(n *inodeRec, l *layout) {
 	f.d = n.domain()
 	f.loaded = true
 	f.seq, f.saved, f.published = 1, 1, 1
-	f.kept = n.Draft != nil
+	f.kept, f.keptSlices = n.Draft, nil
+	if n.Draft != nil {
+		f.keptSlices = slices.Clone(l.Slices)
+	}
 	if n.Draft != nil || n.Published == nil {
 		f.published = 0
 	}

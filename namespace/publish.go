@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 
 	"k3fs/chunkstore"
 	"k3fs/metastore"
@@ -151,7 +152,18 @@ func (f *file) persist(ctx context.Context) error {
 	if !f.loaded || f.seq == f.saved {
 		return nil
 	}
-	stored, err := f.store(ctx, func(t *txn, n *inodeRec, c contentRec) error {
+	l, err := f.settle(ctx)
+	if err != nil {
+		return err
+	}
+	if inc := f.incrementTo(l); inc != nil {
+		if stored, err := f.persistIncrement(ctx, inc); stored || err != nil {
+			return err
+		}
+	}
+	var kept contentRec
+	stored, err := f.store(ctx, l, func(t *txn, n *inodeRec, c contentRec) error {
+		kept = c
 		if n.Draft == nil {
 			if err := t.Set(draftKey(f.ino), nil); err != nil {
 				return err
@@ -161,7 +173,9 @@ func (f *file) persist(ctx context.Context) error {
 		n.Draft = &c
 		return t.fs.dropContent(t, f.d, old)
 	}, nil)
-	f.kept = f.kept || stored
+	if stored {
+		f.kept, f.keptSlices = &kept, slices.Clone(l.Slices)
+	}
 	return err
 }
 
@@ -170,12 +184,16 @@ func (f *file) publish(ctx context.Context, door Observer) error {
 	if !f.loaded || f.seq == f.published {
 		return nil
 	}
-	if f.seq == f.saved && f.kept {
+	if f.seq == f.saved && f.kept != nil {
 		if done, err := f.promote(ctx, door); done || err != nil {
 			return err
 		}
 	}
-	stored, err := f.store(ctx, func(t *txn, n *inodeRec, c contentRec) error {
+	l, err := f.settle(ctx)
+	if err != nil {
+		return err
+	}
+	stored, err := f.store(ctx, l, func(t *txn, n *inodeRec, c contentRec) error {
 		c.ETag, c.Time = newETag(contentID(c.ID)), t.now
 		old, draft := n.Published, n.Draft
 		n.Published, n.Draft = &c, nil
@@ -185,7 +203,7 @@ func (f *file) publish(ctx context.Context, door Observer) error {
 		return t.fs.dropContent(t, f.d, old)
 	}, door)
 	if stored {
-		f.published, f.kept = f.saved, false
+		f.published, f.kept, f.keptSlices = f.saved, nil, nil
 	}
 	return err
 }
@@ -215,7 +233,7 @@ func (f *file) promote(ctx context.Context, door Observer) (done bool, err error
 		return t.promote(f.ino, n)
 	})
 	if err == nil && done {
-		f.published, f.kept = f.saved, false
+		f.published, f.kept, f.keptSlices = f.saved, nil, nil
 		f.recorded()
 	}
 	return done, err
@@ -236,14 +254,10 @@ func (t *txn) promote(ino Ino, n *inodeRec) error {
 	return t.putInode(ino, n)
 }
 
-// store makes a content of the draft and lets put place it in the inode's record. It stores nothing for
-// an inode that has no name left: the draft then stays in memory and in fresh extents, which nobody but
-// the handles can see. f.mu must be held.
-func (f *file) store(ctx context.Context, put func(*txn, *inodeRec, contentRec) error, door Observer) (stored bool, err error) {
-	l, err := f.settle(ctx)
-	if err != nil {
-		return false, err
-	}
+// store makes a content of the settled draft and lets put place it in the inode's record. It stores
+// nothing for an inode that has no name left: the draft then stays in memory and in fresh extents, which
+// nobody but the handles can see. f.mu must be held since the draft settled.
+func (f *file) store(ctx context.Context, l *layout, put func(*txn, *inodeRec, contentRec) error, door Observer) (stored bool, err error) {
 	// From here on the caller's patience does not matter: what it wrote is at stake.
 	ctx = context.WithoutCancel(ctx)
 	st, err := f.fs.stage(ctx, f.d, l)

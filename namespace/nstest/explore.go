@@ -39,6 +39,7 @@ type explorer struct {
 	durable  int     // the first state of history that a cut may leave
 	sessions []*session
 	cuts     []cut
+	burst    int // steps of a run of writes and syncs that follow
 	checked  int
 	log      []string
 }
@@ -138,7 +139,7 @@ func (x *explorer) restart() {
 	require.NoError(x.t, x.w.findBucket())
 	x.now, err = x.w.observe()
 	require.NoError(x.t, err, x.story())
-	x.sessions = nil
+	x.sessions, x.burst = nil, 0
 	x.logf("power cut; now %v", x.now)
 	require.NoError(x.t, x.w.kv.Sync(context.Background()))
 	x.history, x.durable = []state{maps.Clone(x.now)}, 0
@@ -153,6 +154,15 @@ func (x *explorer) closeAll() {
 
 // operate does one random operation and keeps x.now true. durable: all that was committed is durable.
 func (x *explorer) operate() (durable bool) {
+	if x.burst > 0 && len(x.sessions) > 0 {
+		if x.burst--; x.burst%2 == 0 {
+			return x.fsync(x.sessions[0])
+		}
+		return x.write(x.sessions[0])
+	}
+	if x.rng.IntN(60) == 0 {
+		x.burst = 30
+	}
 	switch n := x.rng.IntN(20); {
 	case n < 3 && len(x.sessions) < 4:
 		return x.create()
