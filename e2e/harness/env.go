@@ -103,14 +103,28 @@ var Binary = sync.OnceValues(func() (string, error) {
 	return bin, nil
 })
 
-// Run runs a command to its end and fails the test, with its output, if it fails.
+// RunWithin is how long a command of Run may take.
+const RunWithin = 5 * time.Minute
+
+// Run runs a command to its end and fails the test, with its output, if it fails or hangs.
 func Run(t testing.TB, cmd *exec.Cmd) string {
 	t.Helper()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %v\n%s", cmd.Args, err, tail(out, 8<<10))
+	var out logBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its children end with it
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%v: %v", cmd.Args, err)
 	}
-	return string(out)
+	hung := time.AfterFunc(RunWithin, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	err := cmd.Wait()
+	if !hung.Stop() {
+		err = fmt.Errorf("killed after %v: %w", RunWithin, err)
+	}
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, tail(out.Since(0), 8<<10))
+	}
+	return string(out.Since(0))
 }
 
 func tail(b []byte, n int) []byte {

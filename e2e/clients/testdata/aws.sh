@@ -18,7 +18,7 @@ s3 cp small "s3://$bucket/dir/small" --metadata color=blue --content-type text/x
 s3 cp large "s3://$bucket/dir/large" # in parts
 s3 cp "s3://$bucket/dir/small" small.out && cmp small small.out
 s3 cp "s3://$bucket/dir/large" large.out && cmp large large.out
-api head-object --bucket "$bucket" --key dir/small | grep -q '"color": "blue"' || fail metadata
+api head-object --bucket "$bucket" --key dir/small | grep >/dev/null '"color": "blue"' || fail metadata
 api get-object --bucket "$bucket" --key dir/large --range bytes=8388600-8388700 range.out >/dev/null
 cmp <(tail -c +8388601 large | head -c 101) range.out
 
@@ -28,8 +28,8 @@ s3 cp "s3://$bucket/$key" - | cmp - small
 s3 cp "s3://$bucket/dir/large" "s3://$bucket/copy/large" # UploadPartCopy
 s3 cp "s3://$bucket/copy/large" - | cmp - large
 s3 mv "s3://$bucket/dir/small" "s3://$bucket/dir/moved"
-aws s3 ls "s3://$bucket/dir/" | grep -q moved || fail mv
-if aws s3 ls "s3://$bucket/dir/small" | grep -q small; then fail "mv left its source"; fi
+aws s3 ls "s3://$bucket/dir/" | grep >/dev/null moved || fail mv
+if aws s3 ls "s3://$bucket/dir/small" | grep >/dev/null small; then fail "mv left its source"; fi
 echo stream | s3 cp - "s3://$bucket/from-stdin"
 [ "$(s3 cp "s3://$bucket/from-stdin" -)" = stream ] || fail stdin
 
@@ -43,14 +43,14 @@ s3 sync "s3://$bucket/tree" tree.out && diff -r tree tree.out
 
 etag=$(api head-object --bucket "$bucket" --key from-stdin --query ETag --output text)
 if api get-object --bucket "$bucket" --key from-stdin --if-none-match "$etag" x.out 2>err >/dev/null; then fail if-none-match; fi
-grep -q 304 err || fail "if-none-match: $(cat err)"
+grep >/dev/null 304 err || fail "if-none-match: $(cat err)"
 if api get-object --bucket "$bucket" --key from-stdin --if-match '"other"' x.out 2>err >/dev/null; then fail if-match; fi
-grep -q -e 412 -e PreconditionFailed err || fail "if-match: $(cat err)"
-curl -sf "$(aws s3 presign "s3://$bucket/from-stdin")" | grep -q stream || fail presign
+grep >/dev/null -e 412 -e PreconditionFailed err || fail "if-match: $(cat err)"
+curl -sf "$(aws s3 presign "s3://$bucket/from-stdin")" | grep >/dev/null stream || fail presign
 
 up=$(api create-multipart-upload --bucket "$bucket" --key aborted --query UploadId --output text)
 api upload-part --bucket "$bucket" --key aborted --upload-id "$up" --part-number 1 --body small >/dev/null
-api list-parts --bucket "$bucket" --key aborted --upload-id "$up" | grep -q '"Size": 100000' || fail list-parts
+api list-parts --bucket "$bucket" --key aborted --upload-id "$up" | grep >/dev/null '"Size": 100000' || fail list-parts
 api abort-multipart-upload --bucket "$bucket" --key aborted --upload-id "$up"
 s3 rm "s3://$bucket/from-stdin"
 aws s3 rb --force "s3://$bucket" >/dev/null

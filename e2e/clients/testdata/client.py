@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 BUCKET = sys.argv[1]
-s3 = boto3.client("s3", endpoint_url=os.environ["S3_ENDPOINT"])
+s3 = boto3.client("s3", endpoint_url=os.environ["S3_ENDPOINT"], config=Config(read_timeout=20))
 
 
 def refused(code, call, *args, **kwargs):

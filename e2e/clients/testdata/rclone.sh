@@ -22,7 +22,7 @@ r cat "K3:$bucket/moved" | cmp - tree/small
 # mtime travels as metadata.
 touch -d '2001-02-03 04:05:06 UTC' tree/empty
 r copy tree "K3:$bucket/tree"
-TZ=UTC r lsl "K3:$bucket/tree/empty" | grep -q '2001-02-03 04:05:06' || fail mtime
+TZ=UTC r lsl "K3:$bucket/tree/empty" | grep >/dev/null '2001-02-03 04:05:06' || fail mtime
 rm tree/sub/large && r sync tree "K3:$bucket/tree"
 r check --one-way "K3:$bucket/tree" tree
 r lsf -R --files-only "K3:$bucket" | sort >listed
