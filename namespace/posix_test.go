@@ -35,6 +35,8 @@ type world struct {
 	chunks *chunkstore.Store
 	keys   *authority
 	bucket Ino
+
+	damaged bool // Check is expected to find something
 }
 
 func newWorld(t testing.TB) *world {
@@ -53,7 +55,13 @@ func (w *world) open(t testing.TB, kv *memkv.Store) {
 	var err error
 	w.fs, err = Open(context.Background(), Options{KV: w.kv, Chunks: w.chunks, Authority: w.keys, Logger: storetest.Discard})
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = w.fs.Close(context.Background()) })
+	fs, chunks := w.fs, w.chunks
+	t.Cleanup(func() {
+		_ = fs.Close(context.Background())
+		if w.fs == fs && !w.damaged {
+			requireClean(t, kv, chunks, w.keys)
+		}
+	})
 	w.View = w.fs.As(alice)
 }
 
