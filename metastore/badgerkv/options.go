@@ -91,10 +91,10 @@ func (o Options) Validate() error {
 	o.setDefaults()
 	var errs []error
 	if o.Dir == "" {
-		errs = append(errs, errors.New("Dir is not set"))
+		errs = append(errs, errors.New("no Dir"))
 	}
 	if o.Key == ([32]byte{}) {
-		errs = append(errs, errors.New("Key is not set"))
+		errs = append(errs, errors.New("no Key"))
 	}
 	if o.FlushInterval < 0 || o.FlushInterval > maxFlushInterval {
 		errs = append(errs, fmt.Errorf("FlushInterval %v is not within 0 and %v", o.FlushInterval, maxFlushInterval))
@@ -102,8 +102,8 @@ func (o Options) Validate() error {
 	if need := int64(metastore.MaxUpdateBytes + metastore.MaxUpdateKeys*perEntry); o.MemTable*15/100 <= need {
 		errs = append(errs, fmt.Errorf("MemTable %d is under %d", o.MemTable, need*100/15))
 	}
-	if o.MaxUnflushed < metastore.MaxUpdateBytes {
-		errs = append(errs, fmt.Errorf("MaxUnflushed %d is under %d", o.MaxUnflushed, metastore.MaxUpdateBytes))
+	if o.MaxUnflushed < 2*metastore.MaxUpdateBytes {
+		errs = append(errs, fmt.Errorf("MaxUnflushed %d is under %d", o.MaxUnflushed, 2*metastore.MaxUpdateBytes))
 	}
 	if o.LowWater < 0 || o.BlockCache < 1<<20 || o.IndexCache < 1<<20 {
 		errs = append(errs, errors.New("LowWater is negative or a cache is under 1 MiB"))
