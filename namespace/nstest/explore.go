@@ -73,7 +73,9 @@ func explore(t testing.TB, w *World, o Options) int {
 	return x.checked
 }
 
-func (x *explorer) logf(format string, args ...any) { x.log = append(x.log, fmt.Sprintf(format, args...)) }
+func (x *explorer) logf(format string, args ...any) {
+	x.log = append(x.log, fmt.Sprintf(format, args...))
+}
 
 func (x *explorer) story() string {
 	var b bytes.Buffer
