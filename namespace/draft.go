@@ -108,9 +108,11 @@ func (f *file) begin(n *inodeRec, l *layout) {
 // stand makes a stored content the ground of the draft, which has no changes beyond it. f.mu must be held.
 func (f *file) stand(c *contentRec, l *layout) {
 	f.size, f.ground, f.slices = l.Size, l.Size, l.Slices
-	f.forget(&f.mem)
-	if len(l.Inline) > 0 {
-		f.remember(l.Inline, 0)
+	if len(l.Inline) == 0 || f.mem.bytes != l.Size || len(f.mem.list) != 1 {
+		f.forget(&f.mem)
+		if len(l.Inline) > 0 {
+			f.remember(l.Inline, 0)
+		}
 	}
 	clear(f.fresh)
 	if old := f.base; old != 0 {

@@ -160,7 +160,9 @@ func (v *View) create(ctx context.Context, parent Ino, name string, n NewNode, f
 	}
 	h := &handle{v: v, f: f, flags: flags}
 	f.mu.Lock()
-	f.begin(rec, &layout{})
+	if !f.loaded { // else someone found the name and opened the file before this came here
+		f.begin(rec, &layout{})
+	}
 	h.join()
 	// S3 must not see the file before it is written: only this handle's flush publishes it.
 	h.wrote = true
@@ -352,6 +354,9 @@ func (h *handle) Close(ctx context.Context) error {
 	// What Flush could not publish is tried once more, whatever became of the caller.
 	ctx = context.WithoutCancel(ctx)
 	err := h.flush(ctx)
+	if err != nil {
+		h.v.fs.log.Error("namespace: what was written is not published", "ino", h.f.ino, "err", err)
+	}
 	if h.writes() {
 		h.f.mu.Lock()
 		h.f.writers--

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 
 	"k3fs/metastore"
 	"k3fs/tenancy"
@@ -267,14 +268,21 @@ func (t *txn) dropLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 	if n.Nlink > 1 && Type(n.Type) != Dir {
 		return t.dropExtraLink(ino, n, parent, stored)
 	}
-	if Type(n.Type) == File && t.bury(ino) {
-		n.Nlink, n.Parent, n.Name = 0, 0, ""
-		if err := t.Set(zombieKey(ino), nil); err != nil {
-			return err
-		}
-		return t.putInode(ino, n)
+	if Type(n.Type) != File {
+		return t.eraseInode(ino, n)
 	}
-	return t.eraseInode(ino, n)
+	// Read, so that this conflicts with a last close that looked before this update was committed.
+	if _, err := t.Get(zombieKey(ino)); err != nil && !errors.Is(err, metastore.ErrNotFound) {
+		return err
+	}
+	if !t.bury(ino) {
+		return t.eraseInode(ino, n)
+	}
+	n.Nlink, n.Parent, n.Name = 0, 0, ""
+	if err := t.Set(zombieKey(ino), nil); err != nil {
+		return err
+	}
+	return t.putInode(ino, n)
 }
 
 // dropExtraLink is dropLink for an inode that keeps another name.

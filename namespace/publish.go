@@ -113,6 +113,9 @@ func (f *file) settle(ctx context.Context) (*layout, error) {
 		f.landed.Wait()
 	}
 	if f.size <= inlineMax {
+		if len(f.mem.list) == 1 && f.mem.bytes == f.size { // all in one piece: no copy
+			return &layout{Size: f.size, Inline: f.mem.list[0].data}, nil
+		}
 		l := &layout{Size: f.size, Inline: make([]byte, f.size)}
 		for _, r := range f.plan(l.Inline, 0) {
 			if err := f.fs.chunks.ReadAt(ctx, f.d, r.e, r.p, r.off); err != nil {
