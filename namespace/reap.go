@@ -204,6 +204,22 @@ func (fs *FS) reapAll(ctx context.Context, batch []orphanRec) error {
 			return err
 		}
 	}
+	for len(few) > 0 {
+		n, extents := 1, len(few[0].Content.Slices)
+		for n < len(few) && extents+len(few[n].Content.Slices) <= batchRefs/2 {
+			extents += len(few[n].Content.Slices)
+			n++
+		}
+		if err := fs.reapSome(ctx, few[:n]); err != nil {
+			return err
+		}
+		few = few[n:]
+	}
+	return nil
+}
+
+// reapSome takes orphans with few slices together, or if that can't be, one by one.
+func (fs *FS) reapSome(ctx context.Context, few []orphanRec) error {
 	err := fs.reapFew(ctx, few)
 	if err == nil || !errors.Is(err, metastore.ErrCorrupt) {
 		return err
@@ -230,9 +246,6 @@ func (r *reaper) leave(fs *FS, err error, o orphanRec) bool {
 }
 
 func (fs *FS) reapFew(ctx context.Context, few []orphanRec) error {
-	if len(few) == 0 {
-		return nil
-	}
 	drops := dropped{}
 	for _, o := range few {
 		drops.add(extentsOf(o.Content.Slices))
