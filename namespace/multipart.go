@@ -91,12 +91,11 @@ func (v *View) LookupUpload(ctx context.Context, bucket, objectKey, id string) (
 			return err
 		}
 		up, rec, err := findUpload(r, b, objectKey, id)
-		u = rec.upload(up)
+		if err == nil {
+			u = rec.upload(up)
+		}
 		return err
 	})
-	if err != nil {
-		u = Upload{}
-	}
 	return u, fail("lookup upload", objectKey, err)
 }
 

@@ -31,10 +31,15 @@ func TestEveryRouteFailsClosed(t *testing.T) {
 	w.want(200, http.MethodPut, "/bucket/key", "precious", nil)
 	stranger := &tenancy.Credentials{AccessKey: "AKIANOBODY000000", Secret: "whatever-whatever-whatever-whatever-1234"}
 	liar := &tenancy.Credentials{AccessKey: w.mine.AccessKey, Secret: w.mine.Secret + "x"}
+	bodies := map[string]string{
+		"DeleteObjects":           "<Delete><Object><Key>key</Key></Object></Delete>",
+		"CompleteMultipartUpload": "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>",
+	}
 	for _, r := range routes() {
+		body := bodies[r.name]
 		header := http.Header{}
 		if r.header != "" {
-			header.Set(r.header, "/bucket/key")
+			header.Set(r.header, "/bucket/source")
 		}
 		for _, spoilt := range []struct {
 			name   string
@@ -60,10 +65,10 @@ func TestEveryRouteFailsClosed(t *testing.T) {
 			{"header added", &w.mine, "AccessDenied", func(r *http.Request) { r.Header.Set("X-Amz-Meta-Evil", "1") }},
 			{"two mechanisms", &w.mine, "InvalidArgument", func(r *http.Request) { r.URL.RawQuery += "&X-Amz-Signature=0" }},
 			{"old date", &w.mine, "", func(r *http.Request) { r.Header.Set("X-Amz-Date", "20200101T000000Z") }},
-			{"garbage", nil, "", func(r *http.Request) { r.Header.Set("Authorization", "AWS4-HMAC-SHA256 \x01") }},
+			{"garbage", nil, "", func(r *http.Request) { r.Header.Set("Authorization", "AWS4-HMAC-SHA256 nonsense") }},
 		} {
 			t.Run(r.name+"/"+spoilt.name, func(t *testing.T) {
-				res := w.call(spoilt.cred, r.method, pathOf(r), "", header, spoilt.change)
+				res := w.call(spoilt.cred, r.method, pathOf(r), body, header, spoilt.change)
 				defer res.Body.Close()
 				require.GreaterOrEqual(t, res.StatusCode, 400)
 				require.Less(t, res.StatusCode, 500)
@@ -76,7 +81,7 @@ func TestEveryRouteFailsClosed(t *testing.T) {
 			continue
 		}
 		t.Run(r.name+"/other tenant", func(t *testing.T) {
-			there := w.call(&w.them, r.method, pathOf(r), "", header, nil)
+			there := w.call(&w.them, r.method, pathOf(r), body, header, nil)
 			defer there.Body.Close()
 			require.GreaterOrEqual(t, there.StatusCode, 400, "another tenant's bucket")
 			if r.name == "CreateBucket" {
@@ -84,7 +89,11 @@ func TestEveryRouteFailsClosed(t *testing.T) {
 				return
 			}
 			// A foreign bucket answers exactly as one that does not exist.
-			missing := w.call(&w.them, r.method, strings.Replace(pathOf(r), "bucket", "nobucket", 1), "", header, nil)
+			header = header.Clone()
+			if r.header != "" {
+				header.Set(r.header, "/nobucket/source")
+			}
+			missing := w.call(&w.them, r.method, strings.Replace(pathOf(r), "bucket", "nobucket", 1), body, header, nil)
 			defer missing.Body.Close()
 			require.Equal(t, missing.StatusCode, there.StatusCode)
 			require.Equal(t, code(missing.Body), code(there.Body))

@@ -182,5 +182,14 @@ func (q *request) dispatch() error {
 	if err := q.checkExpectedOwner(); err != nil {
 		return err
 	}
-	return route.handle(q)
+	return q.hideFromAnonymous(route.handle(q))
+}
+
+// hideFromAnonymous: who has no credentials is not told which buckets exist.
+func (q *request) hideFromAnonymous(err error) error {
+	var e *namespace.Error
+	if q.identity.Mechanism == sigv4.Anonymous && errors.As(err, &e) && e.Kind == namespace.NoBucket {
+		return &namespace.Error{Op: e.Op, Kind: namespace.Access}
+	}
+	return err
 }
