@@ -36,8 +36,8 @@ func TestRandomOperations(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		runs++
 		name := fmt.Sprintf("model-%d", runs)
-		d.MakeBucket(t, name)
 		m := &machine{d: d, c: d.Client(t), name: name, dir: filepath.Join(d.Mount, name), want: New()}
+		m.ok(rt, m.c.MakeBucket(context.Background(), name, minio.MakeBucketOptions{Region: harness.Region}), "make bucket")
 		actions := map[string]func(*rapid.T){
 			"": m.check, "s3 put": m.s3Put, "s3 put dir": m.s3PutDir, "s3 delete": m.s3Delete, "s3 delete dir": m.s3DeleteDir, "s3 copy": m.s3Copy,
 			"write": m.write, "append": m.appendTo, "write at": m.writeAt, "truncate": m.truncate, "rename": m.rename, "rename again": m.rename,
