@@ -47,8 +47,9 @@ func lengths() *rapid.Generator[int] {
 // was there when the last writer flushed.
 func TestDraftAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld(t)
-		defer func() { require.NoError(rt, w.fs.Close(context.Background())) }()
+		s := &scope{TB: t}
+		defer s.end()
+		w := newWorld(s)
 		ctx := context.Background()
 		m := &fileModel{}
 		first := create(t, w.View, w.bucket, "f")
@@ -90,10 +91,10 @@ func TestDraftAgainstModel(t *testing.T) {
 			"truncate": func(rt *rapid.T) {
 				i := pick(rt)
 				size := rapid.OneOf(rapid.IntRange(0, len(m.data)), rapid.IntRange(0, 5<<20), rapid.IntRange(0, 9000)).Draw(rt, "size")
-				s := int64(size)
-				a, err := w.SetAttr(ctx, ino, SetAttr{Size: &s, Handle: handles[i]})
+				n := int64(size)
+				a, err := w.SetAttr(ctx, ino, SetAttr{Size: &n, Handle: handles[i]})
 				require.NoError(rt, err)
-				require.Equal(rt, s, a.Size)
+				require.Equal(rt, n, a.Size)
 				m.truncate(size)
 				wrote[i] = true
 			},

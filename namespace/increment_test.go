@@ -28,7 +28,7 @@ func TestSyncStoresIncrements(t *testing.T) {
 		off := rng.IntN(len(m.data) + 1)
 		switch rng.IntN(4) {
 		case 0:
-			off = rng.IntN(3 * pageSpan)
+			off = rng.IntN(pageSpan + pageSpan/16)
 		case 1, 2:
 			off = len(m.data)
 		}
@@ -54,7 +54,7 @@ func TestSyncStoresIncrements(t *testing.T) {
 			increments++
 		}
 		requireMap(t, w, f, n)
-		if i%20 == 0 {
+		if i%100 == 0 {
 			require.True(t, bytes.Equal(m.data, w.content(t, n, n.Draft)), "sync %d", i)
 		}
 	}

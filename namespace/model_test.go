@@ -130,8 +130,9 @@ func (m *modelTree) exchange(d *modelNode, name string, to *modelNode, newName s
 func TestTreeAgainstModel(t *testing.T) {
 	names := rapid.SampledFrom([]string{"a", "b", "c", "a-b", "é"})
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld(t)
-		defer func() { require.NoError(rt, w.fs.Close(context.Background())) }()
+		s := &scope{TB: t}
+		defer s.end()
+		w := newWorld(s)
 		ctx := context.Background()
 		m := &modelTree{root: &modelNode{ino: w.bucket, entries: map[string]*modelNode{}, links: 1}}
 		same := func(rt *rapid.T, want Kind, err error) {

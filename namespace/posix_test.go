@@ -3,6 +3,7 @@ package namespace
 import (
 	"bytes"
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,6 +38,22 @@ type world struct {
 	bucket Ino
 
 	damaged bool // Check is expected to find something
+}
+
+// scope is a testing.TB whose cleanups run at its end, for tests that make many worlds: one after the
+// other fits the memory, all together do not.
+type scope struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (s *scope) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
+
+func (s *scope) end() {
+	for _, f := range slices.Backward(s.cleanups) {
+		f()
+	}
+	s.cleanups = nil
 }
 
 func newWorld(t testing.TB) *world {
