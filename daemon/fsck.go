@@ -19,10 +19,13 @@ import (
 // Report is what Fsck found.
 type Report struct {
 	Data     string   `json:"data"`
-	Records  int64    `json:"records"`  // of metadata, each authenticated
-	Segments int      `json:"segments"` // of data
-	Bytes    int64    `json:"bytes"`    // allocated by the segments
-	Problems []string `json:"problems"` // each an inconsistency; none means clean
+	Records  int64    `json:"records"` // of metadata, each authenticated
+	Inodes   int64    `json:"inodes"`
+	Extents  int64    `json:"extents"`
+	Bytes    int64    `json:"bytes"`      // of data that extents hold
+	Segments int      `json:"segments"`   // of data
+	OnDisk   int64    `json:"disk_bytes"` // allocated by the segments
+	Problems []string `json:"problems"`   // each an inconsistency; none means clean
 }
 
 // Summary is the report in one line.
@@ -33,8 +36,8 @@ func (r Report) Summary() string {
 	} else if n > 1 {
 		verdict = fmt.Sprintf("%d problems", n)
 	}
-	return fmt.Sprintf("%s: %s (%d records, %d segments, %s of data)",
-		r.Data, verdict, r.Records, r.Segments, humanize.IBytes(uint64(r.Bytes)))
+	return fmt.Sprintf("%s: %s (%d records, %d inodes, %s of data in %d segments)",
+		r.Data, verdict, r.Records, r.Inodes, humanize.IBytes(uint64(r.Bytes)), r.Segments)
 }
 
 // Fsck checks the data directory of cfg, which no daemon may use meanwhile: every record of the metadata,
@@ -67,9 +70,9 @@ func Fsck(ctx context.Context, cfg Config, deep bool, log *slog.Logger) (r Repor
 	}
 	r.Segments = len(infos)
 	for _, info := range infos {
-		r.Bytes += info.Allocated
+		r.OnDisk += info.Allocated
 	}
-	return r, r.checkNamespace(ctx, s, deep, log)
+	return r, r.checkNamespace(ctx, s, deep)
 }
 
 // countRecords reads every record, which authenticates it.

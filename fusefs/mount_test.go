@@ -58,4 +58,3 @@ func TestErrnos(t *testing.T) {
 	}
 	require.Len(t, errnos, len(namespace.Kinds()))
 }
-
