@@ -182,7 +182,13 @@ func (m *completion) describe(sums Checksums) error {
 		typ = sums.Type
 	}
 	m.sum = sumOfParts(m.rec.Checksum, typ, contents)
-	if sums.Value != "" && m.sum != nil && sums.Algorithm == m.sum.Algorithm && sums.Value != m.sum.Value {
+	if m.sum == nil || sums.Value == "" || sums.Algorithm != m.sum.Algorithm {
+		return nil
+	}
+	// Clients announce a composite checksum with or without its "-N".
+	ours, _, _ := strings.Cut(m.sum.Value, "-")
+	theirs, _, _ := strings.Cut(sums.Value, "-")
+	if ours != theirs {
 		return &Error{Kind: BadBody, Err: fmt.Errorf("the object's %s is %s, not %s", m.sum.Algorithm, m.sum.Value, sums.Value)}
 	}
 	return nil

@@ -18,9 +18,8 @@ func (q *request) putObject() error {
 		return err
 	}
 	cond := writeConditions(q.r.Header)
-	// An SDK that asks for an algorithm sends the checksum too; for those that don't, compute it.
-	alg, _ := payload.ParseAlgorithm(q.r.Header.Get("X-Amz-Sdk-Checksum-Algorithm"))
-	b, err := q.openBody(alg)
+	// Without a checksum from the client S3 computes and keeps a CRC64NVME.
+	b, err := q.openBody(payload.CRC64NVME)
 	if err != nil {
 		return err
 	}
@@ -117,6 +116,18 @@ func (q *request) rangeHeaders(size, off, length int64, partial bool) (status in
 	}
 	h.Set("Content-Range", "bytes "+strconv.FormatInt(off, 10)+"-"+strconv.FormatInt(off+length-1, 10)+"/"+strconv.FormatInt(size, 10))
 	return http.StatusPartialContent
+}
+
+// objectTagging is GetObjectTagging. No object has tags yet, and the aws command asks before it copies.
+func (q *request) objectTagging() error {
+	if _, err := q.view.HeadObject(q.ctx(), q.bucket, q.key, namespace.Conditions{}); err != nil {
+		return err
+	}
+	return q.writeXML(http.StatusOK, struct {
+		XMLName xml.Name `xml:"Tagging"`
+		NS      string   `xml:"xmlns,attr"`
+		TagSet  struct{}
+	}{NS: xmlns})
 }
 
 // deleteObject is DeleteObject.

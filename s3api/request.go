@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -47,6 +48,16 @@ func (q *request) limitIdle() {
 	_ = rc.SetWriteDeadline(time.Now().Add(idle))
 	if q.r.Body != nil {
 		q.r.Body = &idleBody{body: q.r.Body, rc: rc, idle: idle, n: &q.in}
+	}
+}
+
+// continueEmpty answers Expect: 100-continue where net/http does not, for a body of no bytes: botocore waits
+// for it, and takes the next answer of the connection for it.
+func (q *request) continueEmpty() {
+	if q.r.ContentLength == 0 && strings.EqualFold(q.r.Header.Get("Expect"), "100-continue") {
+		if w, ok := q.w.(interface{ Unwrap() http.ResponseWriter }); ok {
+			w.Unwrap().WriteHeader(http.StatusContinue)
+		}
 	}
 }
 

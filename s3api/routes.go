@@ -50,6 +50,7 @@ func routes() []route {
 
 		{"GetObject", http.MethodGet, object, "", "", overrides, tenancy.GetObject, (*request).getObject},
 		{"HeadObject", http.MethodHead, object, "", "", overrides, tenancy.GetObject, (*request).headObject},
+		{"GetObjectTagging", http.MethodGet, object, "tagging", "", "", tenancy.GetObject, (*request).objectTagging},
 		{"PutObject", http.MethodPut, object, "", "", "", tenancy.PutObject, (*request).putObject},
 		{"CopyObject", http.MethodPut, object, "", copySource, "", tenancy.PutObject, (*request).copyObject},
 		{"DeleteObject", http.MethodDelete, object, "", "", "", tenancy.DeleteObject, (*request).deleteObject},

@@ -95,6 +95,9 @@ func New(o Options) (*Server, error) {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.ServeHTTP(w, r) }
 
+// Close ends the door's background work. It is called once no request is being served.
+func (s *Server) Close() error { return s.bodies.Close() }
+
 // secrets lets the verifier ask tenancy.
 type secrets func(ctx context.Context, accessKey string) (string, tenancy.Principal, error)
 
@@ -123,6 +126,7 @@ func (s *Server) serve(c *gin.Context) {
 	h.Set("X-Amz-Request-Id", q.id)
 	h.Set("X-Amz-Id-2", q.id)
 	q.limitIdle()
+	q.continueEmpty()
 	q.answer()
 	if s.o.Done != nil {
 		s.o.Done(Request{Operation: q.operation, Status: c.Writer.Status(), Elapsed: time.Since(started),

@@ -72,6 +72,9 @@ func TestUnknownSubresourcesAreRefused(t *testing.T) {
 					if value != "" && (sub == "never-heard-of" || sub == "uploads2") && (method == http.MethodGet || method == http.MethodHead) {
 						continue // an unknown parameter with a value on a read is ignored, as on AWS
 					}
+					if sub == "tagging" && method == http.MethodGet && path[1] != "" {
+						continue // the one that is in the table
+					}
 					q := &request{r: httptest.NewRequest(method, "/", nil), bucket: path[0], key: path[1], query: url.Values{sub: {value}}}
 					_, err := x.find(q)
 					require.Error(t, err, "%s %v ?%s=%s", method, path, sub, value)

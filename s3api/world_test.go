@@ -57,7 +57,10 @@ func newWorld(t testing.TB) *world {
 	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Logger: quiet})
 	require.NoError(t, err)
 	w.srv = httptest.NewServer(door)
-	t.Cleanup(w.srv.Close)
+	t.Cleanup(func() {
+		w.srv.Close()
+		require.NoError(t, door.Close())
+	})
 	return w
 }
 
