@@ -21,6 +21,9 @@ import (
 // paths are the names that an exploration uses; the directory "d" comes and goes with S3's keys.
 var paths = []string{"a", "b", "c", "d/a", "d/b"}
 
+// fsckEvery is of how many states one is also checked as "k3fs fsck" does.
+const fsckEvery = 8
+
 // session is an open file.
 type session struct {
 	h     namespace.FileHandle
@@ -114,7 +117,10 @@ func (x *explorer) step(o Options) {
 }
 
 // check opens what a cut left.
-func (x *explorer) check(c cut) *World {
+func (x *explorer) check(c cut) {
+	if x.checked%fsckEvery == 0 {
+		require.NoError(x.t, c.fsck(x.w.keys), "after a cut %s\n%s", c.when, x.story())
+	}
 	w, err := open(c.disk, c.kv, x.w.keys)
 	require.NoError(x.t, err, "opening after a cut %s\n%s", c.when, x.story())
 	require.NoError(x.t, w.findBucket(), "after a cut %s\n%s", c.when, x.story())
@@ -124,11 +130,10 @@ func (x *explorer) check(c cut) *World {
 	for _, s := range x.history[c.least:] {
 		if maps.Equal(got, s) {
 			require.NoError(x.t, w.Close())
-			return w
+			return
 		}
 	}
 	require.Failf(x.t, "lost or torn", "after a cut %s there is\n  %v\nnone of\n  %v\n%s", c.when, got, x.history[c.least:], x.story())
-	return nil
 }
 
 // restart goes on in what a cut left.

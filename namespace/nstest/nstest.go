@@ -9,6 +9,7 @@ package nstest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -122,6 +123,21 @@ func openWith(disk *storetest.CrashFS, state *memkv.Store, keys *Authority,
 	}
 	w.View = w.FS.As(Root)
 	return w, nil
+}
+
+// fsck checks what a cut left as "k3fs fsck" does, before any recovery.
+func (c cut) fsck(keys *Authority) error {
+	ctx := context.Background()
+	chunks, err := chunkstore.Open(ctx, chunkstore.Options{Dir: "data", FS: c.disk, Keys: keys, SegmentSize: 8 << 20,
+		ReadCache: -1, Buffers: 2, Logger: storetest.Discard})
+	if err != nil {
+		return err
+	}
+	report, err := namespace.Check(ctx, c.kv, chunks, keys, namespace.CheckOptions{Deep: true})
+	if err == nil && len(report.Problems) > 0 {
+		err = fmt.Errorf("fsck: %v", report.Problems)
+	}
+	return errors.Join(err, chunks.Close())
 }
 
 func (w *World) findBucket() error {
