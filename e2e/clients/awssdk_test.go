@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the upload manager is deprecated, and what most programs in use still call.
+
 package clients
 
 import (
