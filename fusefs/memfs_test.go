@@ -13,10 +13,12 @@ import (
 // memFS is a namespace.Posix in memory: the double that tests of the mount stand on, and the upper bound
 // in benchmarks of it, since it stores nothing. One lock guards the tree, one each file's bytes.
 type memFS struct {
-	mu     sync.RWMutex
-	nodes  map[namespace.Ino]*memNode
-	next   namespace.Ino
-	before func(op string) // called without locks at the start of some operations
+	mu    sync.RWMutex
+	nodes map[namespace.Ino]*memNode
+	next  namespace.Ino
+	after func(op string) // called without locks when a read of the tree has its answer
+	scrap bool            // all blocks are one: for benchmarks, where memory that is new costs most
+	block []byte          // that one
 }
 
 type memNode struct {
@@ -113,13 +115,13 @@ func (fs *memFS) drop(n *memNode) {
 }
 
 func (fs *memFS) hook(op string) {
-	if fs.before != nil {
-		fs.before(op)
+	if fs.after != nil {
+		fs.after(op)
 	}
 }
 
 func (fs *memFS) Lookup(_ context.Context, parent namespace.Ino, name string) (namespace.Attr, error) {
-	fs.hook("lookup")
+	defer fs.hook("lookup")
 	fs.mu.RLock()
 	defer fs.mu.RUnlock()
 	d, err := fs.dir(parent)
@@ -134,7 +136,7 @@ func (fs *memFS) Lookup(_ context.Context, parent namespace.Ino, name string) (n
 }
 
 func (fs *memFS) GetAttr(_ context.Context, ino namespace.Ino) (namespace.Attr, error) {
-	fs.hook("getattr")
+	defer fs.hook("getattr")
 	fs.mu.RLock()
 	defer fs.mu.RUnlock()
 	n, err := fs.get(ino)
@@ -403,6 +405,7 @@ func (fs *memFS) Open(_ context.Context, ino namespace.Ino, f namespace.OpenFlag
 }
 
 func (fs *memFS) ReadDir(_ context.Context, ino namespace.Ino, cookie string, limit int, plus bool) ([]namespace.DirEntry, error) {
+	defer fs.hook("readdir")
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	d, err := fs.dir(ino)
@@ -525,14 +528,13 @@ func (h *memHandle) ReadAt(_ context.Context, p []byte, off int64) (int, error) 
 }
 
 func (h *memHandle) WriteAt(_ context.Context, p []byte, off int64) (int, error) {
-	h.n.fs.hook("write")
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	for done := 0; done < len(p); {
 		at := off + int64(done)
 		b := h.n.blocks[at/memBlock]
 		if b == nil {
-			b = make([]byte, memBlock)
+			b = h.n.fs.newBlock()
 			h.n.blocks[at/memBlock] = b
 		}
 		done += copy(b[at%memBlock:], p[done:])
@@ -540,6 +542,18 @@ func (h *memHandle) WriteAt(_ context.Context, p []byte, off int64) (int, error)
 	h.n.attr.Size = max(h.n.attr.Size, off+int64(len(p)))
 	h.n.attr.Mtime = time.Now()
 	return len(p), nil
+}
+
+func (fs *memFS) newBlock() []byte {
+	if !fs.scrap {
+		return make([]byte, memBlock)
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.block == nil {
+		fs.block = make([]byte, memBlock)
+	}
+	return fs.block
 }
 
 func (h *memHandle) Append(ctx context.Context, p []byte) (int64, error) {

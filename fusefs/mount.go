@@ -133,7 +133,7 @@ func (m *Mountpoint) Unmount(ctx context.Context) error {
 	flushed := m.syncfs()
 	deadline := time.Now().Add(m.opts.UnmountGrace)
 	for {
-		err := m.detach(0)
+		err := unmount(m.opts.Dir, 0)
 		if err == nil || m.gone() {
 			<-m.done
 			return flushed
@@ -153,16 +153,15 @@ func (m *Mountpoint) Unmount(ctx context.Context) error {
 func (m *Mountpoint) abandon(cause error) error {
 	m.opts.Logger.Warn("the mount is in use: detaching it", "dir", m.opts.Dir, "err", cause)
 	err := m.syncfs()
-	if e := m.detach(unix.MNT_DETACH); e != nil {
-		err = errors.Join(err, fmt.Errorf("fusefs: unmounting %s: %w", m.opts.Dir, e))
+	// MNT_FORCE ends the connection, but leaves a busy mount where it is. Without it the server would
+	// go on until the last file is closed.
+	_ = unix.Unmount(m.opts.Dir, unix.MNT_FORCE)
+	if e := unmount(m.opts.Dir, unix.MNT_DETACH); e != nil && !m.gone() {
+		return errors.Join(err, fmt.Errorf("fusefs: unmounting %s: %w", m.opts.Dir, e))
 	}
-	// The number of the connection is that of the mount's device. Without this the server would go on
-	// until the last file is closed.
-	control := fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", unix.Minor(m.dev))
-	if e := os.WriteFile(control, []byte("1"), 0); e != nil {
-		return errors.Join(err, fmt.Errorf("fusefs: the mount at %s was detached but files are still open: %w", m.opts.Dir, e))
+	if os.Geteuid() == 0 {
+		<-m.done
 	}
-	<-m.done
 	return err
 }
 
@@ -195,16 +194,12 @@ func (m *Mountpoint) gone() bool {
 	}
 }
 
-// detach unmounts with umount2(2), or fusermount3 where that is not permitted.
-func (m *Mountpoint) detach(flags int) error { return unmount(m.opts.Dir, flags) }
-
 // RecoverStale detaches the mount that a killed daemon left at dir: every access to it fails with
 // ENOTCONN. It reports whether there was one.
 func RecoverStale(dir string) (bool, error) {
 	found := false
 	for {
-		// statfs(2) is never answered from a cache, as stat(2) is while attributes are kept.
-		var st unix.Statfs_t
+		var st unix.Statfs_t // stat(2) may be answered from the kernel's cache
 		if err := unix.Statfs(dir, &st); err != unix.ENOTCONN {
 			return found, nil
 		}

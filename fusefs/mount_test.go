@@ -12,8 +12,8 @@ import (
 	"k3fs/namespace"
 )
 
-// mounted mounts fs for the time of a test.
-func mounted(t testing.TB, o Options) *Mountpoint {
+// needsFUSE skips a test that can't run here; in CI that is a failure.
+func needsFUSE(t testing.TB) {
 	t.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil || os.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
@@ -21,6 +21,12 @@ func mounted(t testing.TB, o Options) *Mountpoint {
 		}
 		t.Skipf("needs root and /dev/fuse: uid %d, %v", os.Geteuid(), err)
 	}
+}
+
+// mounted mounts o for the time of a test.
+func mounted(t testing.TB, o Options) *Mountpoint {
+	t.Helper()
+	needsFUSE(t)
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
@@ -28,6 +34,12 @@ func mounted(t testing.TB, o Options) *Mountpoint {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Unmount(context.Background())) })
 	return m
+}
+
+// mountedDaemon is a mount of memory in a process of its own.
+func mountedDaemon(t testing.TB) string {
+	needsFUSE(t)
+	return startDaemon(t, "memory", "-").dir
 }
 
 func mountedMem(t testing.TB) (*memFS, string) {

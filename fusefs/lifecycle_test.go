@@ -1,0 +1,116 @@
+package fusefs
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	waitFor = 10 * time.Second
+	tick    = 5 * time.Millisecond
+)
+
+func TestUnmountFlushesAndLeavesNothing(t *testing.T) {
+	ignore := goleak.IgnoreCurrent()
+	fs, dir := newMemFS(), ""
+	t.Run("mounted", func(t *testing.T) {
+		m := mounted(t, Options{FS: fs})
+		dir = m.opts.Dir
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "f"), []byte("content"), 0o644))
+		_, err := os.ReadDir(dir)
+		require.NoError(t, err)
+	})
+	a, err := fs.Lookup(context.Background(), 1, "f")
+	require.NoError(t, err)
+	require.EqualValues(t, 7, a.Size)
+	require.Zero(t, fs.nodes[a.Ino].open, "all handles are closed")
+	goleak.VerifyNone(t, ignore)
+}
+
+func TestUnmountBusy(t *testing.T) {
+	fs := newMemFS()
+	m := mounted(t, Options{FS: fs, UnmountGrace: 100 * time.Millisecond})
+	f, err := os.Create(filepath.Join(m.opts.Dir, "f"))
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.WriteString("dirty")
+	require.NoError(t, err)
+	require.NoError(t, m.Unmount(context.Background()))
+	m.Wait()
+	a, err := fs.Lookup(context.Background(), 1, "f")
+	require.NoError(t, err)
+	require.EqualValues(t, 5, a.Size, "dirty pages were written back")
+	require.Zero(t, fs.nodes[a.Ino].open)
+	require.Error(t, f.Sync())
+	names, err := os.ReadDir(m.opts.Dir)
+	require.NoError(t, err)
+	require.Empty(t, names, "nothing is mounted")
+}
+
+func TestUnmountByOthers(t *testing.T) {
+	m := mounted(t, Options{FS: newMemFS()})
+	require.NoError(t, unix.Unmount(m.opts.Dir, 0))
+	m.Wait()
+	require.NoError(t, m.Unmount(context.Background()))
+}
+
+func TestRecoverStale(t *testing.T) {
+	needsFUSE(t)
+	d := startDaemon(t, "memory", "-")
+	found, err := RecoverStale(d.dir)
+	require.NoError(t, err)
+	require.False(t, found, "a live mount is left alone")
+	require.NoError(t, d.cmd.Process.Kill())
+	require.Error(t, d.cmd.Wait())
+	require.ErrorIs(t, unix.Statfs(d.dir, &unix.Statfs_t{}), unix.ENOTCONN)
+	found, err = RecoverStale(d.dir)
+	require.NoError(t, err)
+	require.True(t, found)
+	_, err = os.Stat(d.dir)
+	require.NoError(t, err)
+	found, err = RecoverStale(d.dir)
+	require.NoError(t, err)
+	require.False(t, found)
+}
+
+func TestReadOnlyMount(t *testing.T) {
+	m := mounted(t, Options{FS: newMemFS(), ReadOnly: true})
+	require.ErrorIs(t, os.WriteFile(filepath.Join(m.opts.Dir, "f"), nil, 0o644), unix.EROFS)
+}
+
+func TestOptions(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	for name, o := range map[string]Options{
+		"no FS":        {Dir: dir},
+		"no Dir":       {FS: newMemFS()},
+		"relative":     {FS: newMemFS(), Dir: "."},
+		"absent":       {FS: newMemFS(), Dir: filepath.Join(dir, "absent")},
+		"file":         {FS: newMemFS(), Dir: file},
+		"negative TTL": {FS: newMemFS(), Dir: dir, EntryTTL: -1},
+		"percentage":   {FS: newMemFS(), Dir: dir, DirtyRatio: 101},
+	} {
+		_, err := Mount(context.Background(), o)
+		require.Error(t, err, name)
+	}
+	require.NoError(t, Options{FS: newMemFS(), Dir: dir}.Validate())
+}
+
+func TestMetrics(t *testing.T) {
+	c := &counter{n: map[string]int{}}
+	m := mounted(t, Options{FS: newMemFS(), Metrics: c})
+	require.NoError(t, os.WriteFile(filepath.Join(m.opts.Dir, "f"), []byte("x"), 0o644))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, op := range []string{"lookup", "create", "write", "flush"} {
+		require.NotZero(t, c.n[op], op)
+	}
+}

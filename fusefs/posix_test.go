@@ -1,0 +1,309 @@
+package fusefs
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+func TestAppendByMany(t *testing.T) {
+	_, dir := mountedMem(t)
+	path := filepath.Join(dir, "log")
+	const writers, lines = 8, 200
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+			require.NoError(t, err)
+			for i := range lines {
+				_, err := fmt.Fprintf(f, "writer %d line %04d\n", w, i)
+				require.NoError(t, err)
+			}
+			require.NoError(t, f.Close())
+		})
+	}
+	wg.Wait()
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	got := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	require.Len(t, got, writers*lines)
+	slices.Sort(got)
+	require.Len(t, slices.Compact(got), writers*lines, "lines were lost or mixed")
+}
+
+// The mount is another process's: a page fault stops a thread that the Go scheduler believes running.
+func TestSharedMapping(t *testing.T) {
+	dir := mountedDaemon(t)
+	path := filepath.Join(dir, "mapped")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	require.NoError(t, f.Truncate(3*memBlock))
+	m, err := unix.Mmap(int(f.Fd()), 0, 3*memBlock, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	require.NoError(t, err)
+	copy(m[memBlock-2:], "across")
+	other, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "across", string(other[memBlock-2:memBlock+4]), "other opens see the mapping")
+	require.NoError(t, unix.Msync(m, unix.MS_SYNC))
+	_, err = f.WriteAt([]byte("written"), 100)
+	require.NoError(t, err)
+	require.Equal(t, "written", string(m[100:107]), "the mapping sees writes")
+	require.NoError(t, f.Close())
+	copy(m[2*memBlock:], "late")
+	require.NoError(t, unix.Munmap(m))
+
+	// Without the page cache, what was stored after close must come from the daemon.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECT, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	got := aligned(4096)
+	_, err = unix.Pread(fd, got, 2*memBlock)
+	require.NoError(t, err)
+	require.Equal(t, "late", string(got[:4]))
+	_, err = unix.Pread(fd, got, memBlock)
+	require.NoError(t, err)
+	require.Equal(t, "ross", string(got[:4]))
+}
+
+func TestUnlinkWhileOpen(t *testing.T) {
+	fs, dir := mountedMem(t)
+	path := filepath.Join(dir, "doomed")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	_, err = f.WriteString("still here")
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	_, err = os.Stat(path)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, f.Sync())
+	_, err = f.WriteAt([]byte("STILL"), 0)
+	require.NoError(t, err)
+	got := make([]byte, 10)
+	_, err = f.ReadAt(got, 0)
+	require.NoError(t, err)
+	require.Equal(t, "STILL here", string(got))
+	st, err := f.Stat()
+	require.NoError(t, err)
+	require.Zero(t, st.Sys().(*syscall.Stat_t).Nlink)
+	require.NoError(t, f.Close())
+	require.Eventually(t, func() bool {
+		fs.mu.RLock()
+		defer fs.mu.RUnlock()
+		return len(fs.nodes) == 1
+	}, waitFor, tick, "the inode goes with its last handle")
+}
+
+// Data that only the kernel has is never reported as a hole.
+func TestSeekDataSeesDirtyPages(t *testing.T) {
+	_, dir := mountedMem(t)
+	f, err := os.Create(filepath.Join(dir, "sparse"))
+	require.NoError(t, err)
+	defer f.Close()
+	_, err = f.WriteAt([]byte("data"), 5*memBlock)
+	require.NoError(t, err)
+	at, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_DATA)
+	require.NoError(t, err)
+	require.EqualValues(t, 5*memBlock, at)
+	at, err = unix.Seek(int(f.Fd()), 0, unix.SEEK_HOLE)
+	require.NoError(t, err)
+	require.EqualValues(t, 0, at)
+	at, err = unix.Seek(int(f.Fd()), 5*memBlock, unix.SEEK_HOLE)
+	require.NoError(t, err)
+	require.EqualValues(t, 5*memBlock+4, at)
+	_, err = unix.Seek(int(f.Fd()), 6*memBlock, unix.SEEK_DATA)
+	require.ErrorIs(t, err, unix.ENXIO)
+	b, err := os.ReadFile(f.Name())
+	require.NoError(t, err)
+	require.Equal(t, make([]byte, 5*memBlock), b[:5*memBlock])
+}
+
+func TestRenameFlags(t *testing.T) {
+	_, dir := mountedMem(t)
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	require.NoError(t, os.WriteFile(a, []byte("A"), 0o644))
+	require.NoError(t, os.WriteFile(b, []byte("B"), 0o644))
+	rename := func(flags uint) error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, flags) }
+	require.ErrorIs(t, rename(unix.RENAME_NOREPLACE), unix.EEXIST)
+	require.ErrorIs(t, rename(unix.RENAME_WHITEOUT), unix.EINVAL)
+	require.NoError(t, rename(unix.RENAME_EXCHANGE))
+	got, err := os.ReadFile(a)
+	require.NoError(t, err)
+	require.Equal(t, "B", string(got))
+	require.NoError(t, rename(0))
+	got, err = os.ReadFile(b)
+	require.NoError(t, err)
+	require.Equal(t, "B", string(got))
+	_, err = os.Stat(a)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.ErrorIs(t, rename(0), unix.ENOENT)
+}
+
+func TestXattrs(t *testing.T) {
+	_, dir := mountedMem(t)
+	path := filepath.Join(dir, "f")
+	require.NoError(t, os.WriteFile(path, nil, 0o644))
+	big := bytes.Repeat([]byte("v"), 20000)
+	require.NoError(t, unix.Setxattr(path, "user.big", big, unix.XATTR_CREATE))
+	require.NoError(t, unix.Setxattr(path, "user.empty", nil, 0))
+	require.ErrorIs(t, unix.Setxattr(path, "user.big", big, unix.XATTR_CREATE), unix.EEXIST)
+	require.ErrorIs(t, unix.Setxattr(path, "user.none", big, unix.XATTR_REPLACE), unix.ENODATA)
+	require.ErrorIs(t, unix.Setxattr(path, "user.huge", bytes.Repeat([]byte("v"), 60000), 0), unix.E2BIG)
+	require.ErrorIs(t, unix.Setxattr(path, "security.other", []byte("x"), 0), unix.EOPNOTSUPP)
+
+	n, err := unix.Getxattr(path, "user.big", nil)
+	require.NoError(t, err)
+	require.Equal(t, len(big), n)
+	_, err = unix.Getxattr(path, "user.big", make([]byte, 100))
+	require.ErrorIs(t, err, unix.ERANGE)
+	got := make([]byte, 30000)
+	n, err = unix.Getxattr(path, "user.big", got)
+	require.NoError(t, err)
+	require.Equal(t, big, got[:n])
+	n, err = unix.Getxattr(path, "user.empty", got)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	_, err = unix.Getxattr(path, "user.none", got)
+	require.ErrorIs(t, err, unix.ENODATA)
+	_, err = unix.Getxattr(path, "system.posix_acl_access", got)
+	require.ErrorIs(t, err, unix.EOPNOTSUPP)
+
+	n, err = unix.Listxattr(path, nil)
+	require.NoError(t, err)
+	require.Equal(t, len("user.big\x00user.empty\x00"), n)
+	_, err = unix.Listxattr(path, make([]byte, 5))
+	require.ErrorIs(t, err, unix.ERANGE)
+	n, err = unix.Listxattr(path, got)
+	require.NoError(t, err)
+	require.Equal(t, "user.big\x00user.empty\x00", string(got[:n]))
+	require.NoError(t, unix.Removexattr(path, "user.big"))
+	require.ErrorIs(t, unix.Removexattr(path, "user.big"), unix.ENODATA)
+}
+
+// asNobody runs a shell command without privileges.
+func asNobody(command string) ([]byte, error) {
+	cmd := exec.Command("sh", "-c", command)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	return cmd.CombinedOutput()
+}
+
+func TestPermissions(t *testing.T) {
+	_, dir := mountedMem(t)
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "secret"), []byte("x"), 0o600))
+	_, err := asNobody("cat " + dir + "/secret")
+	require.Error(t, err)
+	_, err = asNobody("touch " + dir + "/new")
+	require.Error(t, err)
+	require.NoError(t, os.Chmod(dir, 0o777))
+	out, err := asNobody("umask 027; echo hi > " + dir + "/new && mkdir " + dir + "/sub")
+	require.NoError(t, err, "%s", out)
+	st, err := os.Stat(filepath.Join(dir, "new"))
+	require.NoError(t, err)
+	require.EqualValues(t, 0o640, st.Mode().Perm())
+	require.EqualValues(t, 65534, st.Sys().(*syscall.Stat_t).Uid)
+}
+
+// Set-id bits do not survive a write, a truncation or an open that truncates by someone unprivileged,
+// nor a change of owner by anybody.
+func TestSetIDBitsAreCleared(t *testing.T) {
+	_, dir := mountedMem(t)
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	path := filepath.Join(dir, "tool")
+	for name, change := range map[string]func() error{
+		"write":    func() error { _, err := asNobody("printf x | dd of=" + path + " conv=notrunc"); return err },
+		"append":   func() error { _, err := asNobody("echo x >> " + path); return err },
+		"open":     func() error { _, err := asNobody(": > " + path); return err },
+		"truncate": func() error { _, err := asNobody("truncate -s 3 " + path); return err },
+		"chown":    func() error { return os.Chown(path, 1000, 1000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.WriteFile(path, []byte("#!"), 0o777))
+			require.NoError(t, unix.Chmod(path, 0o6777))
+			require.NoError(t, change())
+			var st unix.Stat_t
+			require.NoError(t, unix.Stat(path, &st))
+			require.EqualValues(t, 0o777, st.Mode&0o7777)
+		})
+	}
+}
+
+func TestSetGIDDirectory(t *testing.T) {
+	_, dir := mountedMem(t)
+	shared := filepath.Join(dir, "shared")
+	require.NoError(t, os.Mkdir(shared, 0o755))
+	require.NoError(t, os.Chown(shared, 0, 1234))
+	require.NoError(t, unix.Chmod(shared, 0o2775))
+	require.NoError(t, os.Mkdir(filepath.Join(shared, "d"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(shared, "f"), nil, 0o644))
+	var st unix.Stat_t
+	require.NoError(t, unix.Stat(filepath.Join(shared, "d"), &st))
+	require.EqualValues(t, 1234, st.Gid)
+	require.EqualValues(t, 0o2755, st.Mode&0o7777)
+	require.NoError(t, unix.Stat(filepath.Join(shared, "f"), &st))
+	require.EqualValues(t, 1234, st.Gid)
+}
+
+// Locks are the kernel's own: they hold between processes and open descriptions.
+func TestLocks(t *testing.T) {
+	_, dir := mountedMem(t)
+	path := filepath.Join(dir, "locked")
+	a, err := os.Create(path)
+	require.NoError(t, err)
+	defer a.Close()
+	b, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer b.Close()
+	require.NoError(t, unix.Flock(int(a.Fd()), unix.LOCK_EX))
+	require.ErrorIs(t, unix.Flock(int(b.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Len: 10}
+	require.NoError(t, unix.FcntlFlock(a.Fd(), unix.F_OFD_SETLK, &lock))
+	require.ErrorIs(t, unix.FcntlFlock(b.Fd(), unix.F_OFD_SETLK, &lock), unix.EAGAIN)
+}
+
+func TestDirectIO(t *testing.T) {
+	_, dir := mountedMem(t)
+	path := filepath.Join(dir, "direct")
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_DIRECT, 0o644)
+	require.NoError(t, err)
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	data := aligned(5 << 20)
+	for i := range data {
+		data[i] = byte(i >> 10)
+	}
+	_, err = f.Write(data)
+	require.NoError(t, err)
+	buffered, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(data, buffered), "buffered reads see direct writes")
+	require.NoError(t, os.WriteFile(path, []byte("buffered"), 0o644))
+	got := aligned(4096)
+	n, err := f.ReadAt(got, 0)
+	require.True(t, err == nil || err == io.EOF)
+	require.Equal(t, "buffered", string(got[:n]), "direct reads see buffered writes")
+}
+
+func TestOpenTruncateAndKeptPages(t *testing.T) {
+	_, dir := mountedMem(t)
+	path := filepath.Join(dir, "f")
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("x"), 100000), 0o644))
+	require.NoError(t, os.WriteFile(path, []byte("short"), 0o644))
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "short", string(got))
+	require.NoError(t, os.Truncate(path, 8))
+	got, err = os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "short\x00\x00\x00", string(got))
+}
