@@ -122,7 +122,7 @@ func (d *door) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fu
 	}
 	off, err := f.Seek(background, int64(in.Offset), in.Whence == unix.SEEK_HOLE)
 	if err != nil {
-		if kindOf(err) == namespace.Range {
+		if k := kindOf(err); k == namespace.NotFound || k == namespace.Range {
 			return errno(syscall.ENXIO)
 		}
 		return d.status(err)

@@ -1,12 +1,87 @@
 package fusefs
 
 import (
+	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
 
+	"github.com/hanwen/go-fuse/v2/posixtest"
+	"github.com/stretchr/testify/require"
+
+	"k3fs/chunkstore"
+	"k3fs/metastore/badgerkv"
 	"k3fs/namespace"
+	"k3fs/tenancy"
 )
 
-// openNamespace opens a real namespace in data.
+// openNamespace opens a real namespace in data, wired as the daemon does.
 func openNamespace(data string, inv *Invalidator) (namespace.Posix, func() error, error) {
-	return nil, nil, errors.New("namespace has not landed")
+	ctx := context.Background()
+	master, err := tenancy.CreateMaster(filepath.Join(data, "master.key"))
+	if err != nil {
+		return nil, nil, err
+	}
+	var chunks atomic.Pointer[chunkstore.Store]
+	kv, err := badgerkv.Open(badgerkv.Options{
+		Dir: filepath.Join(data, "meta"), Key: master.MetadataKey(),
+		Barrier: func(ctx context.Context) error {
+			if c := chunks.Load(); c != nil {
+				return c.Sync(ctx)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	ten, err := tenancy.Open(ctx, kv, tenancy.Options{Master: master})
+	if err != nil {
+		return nil, nil, errors.Join(err, kv.Close())
+	}
+	store, err := chunkstore.Open(ctx, chunkstore.Options{Dir: filepath.Join(data, "chunks"), Keys: ten})
+	if err != nil {
+		return nil, nil, errors.Join(err, kv.Close())
+	}
+	chunks.Store(store)
+	fs, err := namespace.Open(ctx, namespace.Options{KV: kv, Chunks: store, Authority: ten})
+	if err != nil {
+		return nil, nil, errors.Join(err, kv.Close(), store.Close())
+	}
+	unwatch := fs.Observe(inv)
+	stop := func() error {
+		unwatch()
+		return errors.Join(fs.Close(ctx), kv.Close(), store.Close())
+	}
+	return fs.As(tenancy.Root(tenancy.FirstTenant)).Through(inv), stop, nil
+}
+
+// mountedReal mounts a real namespace, and makes a bucket in it.
+func mountedReal(t *testing.T) string {
+	needsFUSE(t)
+	inv := NewInvalidator()
+	view, stop, err := openNamespace(t.TempDir(), inv)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, stop()) })
+	m := mounted(t, Options{FS: view, Invalidator: inv, AllowOther: true})
+	bucket := filepath.Join(m.opts.Dir, "bucket")
+	require.NoError(t, os.Mkdir(bucket, 0o755))
+	return bucket
+}
+
+// The same tests as over the double, in a bucket of a real namespace.
+func TestRealPosix(t *testing.T) {
+	dir := mountedReal(t)
+	for name, fn := range posixtest.All {
+		if name == "FcntlFlockLocksFile" { // see TestPosix
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			sub := filepath.Join(dir, name)
+			require.NoError(t, os.Mkdir(sub, 0o755))
+			fn(t, sub)
+		})
+	}
 }

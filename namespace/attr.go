@@ -45,7 +45,7 @@ func (v *View) setAttr(ctx context.Context, ino Ino, s SetAttr) (Attr, error) {
 		return Attr{}, of(NotPermitted)
 	}
 	f := v.fs.files.peek(ino)
-	if s.Size != nil && f == nil {
+	if s.resizes() && f == nil {
 		var err error
 		if f, err = v.fs.acquire(ino); err != nil {
 			return Attr{}, err
@@ -70,7 +70,7 @@ func (v *View) setFileAttr(ctx context.Context, f *file, s SetAttr) (Attr, error
 	if err != nil {
 		return Attr{}, err
 	}
-	if s.Size != nil {
+	if s.resizes() {
 		if err := v.resize(ctx, f, n, s); err != nil {
 			return Attr{}, err
 		}
@@ -84,7 +84,7 @@ func (v *View) setFileAttr(ctx context.Context, f *file, s SetAttr) (Attr, error
 	if f.times.Load() != nil {
 		f.setTimes(s.Mtime, s.Ctime)
 	}
-	if s.Size != nil && f.writers == 0 {
+	if s.resizes() && f.writers == 0 {
 		if err := f.publish(ctx, v.door); err != nil {
 			return Attr{}, err
 		}
@@ -95,7 +95,7 @@ func (v *View) setFileAttr(ctx context.Context, f *file, s SetAttr) (Attr, error
 	return f.overlay().over(n.attr(f.ino)), nil
 }
 
-// resize truncates the draft. Through a handle it is one of the handle's writes. f.mu must be held.
+// resize truncates the draft, or lets it grow. Through a handle it is one of the handle's writes. f.mu must be held.
 func (v *View) resize(ctx context.Context, f *file, n *inodeRec, s SetAttr) error {
 	switch Type(n.Type) {
 	case File:
@@ -107,14 +107,23 @@ func (v *View) resize(ctx context.Context, f *file, n *inodeRec, s SetAttr) erro
 	if err := f.load(ctx); err != nil {
 		return err
 	}
-	if err := f.truncate(ctx, *s.Size); err != nil {
-		return err
+	if s.Size != nil {
+		if err := f.truncate(ctx, *s.Size); err != nil {
+			return err
+		}
+	}
+	if s.MinSize != nil {
+		if err := f.grow(*s.MinSize); err != nil {
+			return err
+		}
 	}
 	if h, ok := s.Handle.(*handle); ok && h.f == f && h.writes() && !h.closed.Load() {
 		h.dirty()
 	}
 	return nil
 }
+
+func (s SetAttr) resizes() bool { return s.Size != nil || s.MinSize != nil }
 
 // onlyTimes reports whether a draft can keep the change until it goes into the record.
 func (s SetAttr) onlyTimes() bool {

@@ -340,6 +340,22 @@ func (f *file) truncate(ctx context.Context, size int64) error {
 	return nil
 }
 
+// grow is posix_fallocate(3): it never shrinks the file, whatever lands meanwhile. f.mu must be held.
+func (f *file) grow(size int64) error {
+	switch {
+	case size < 0:
+		return of(Invalid)
+	case size > maxFile:
+		return of(TooBig)
+	case f.closed:
+		return of(Unavailable)
+	case size > f.size:
+		f.size = size
+		f.changed()
+	}
+	return nil
+}
+
 // read is pread(2).
 func (f *file) read(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
