@@ -174,7 +174,7 @@ func (fs *FS) reapable(ctx context.Context, after contentID) (batch []orphanRec,
 	// Views that began before the orphans were made may have found their contents reachable; once they
 	// are over, what they wanted is pinned. Later views find nothing.
 	fs.gate.Lock()
-	fs.gate.Unlock() //lint:ignore SA2001 the wait is all that is wanted
+	defer fs.gate.Unlock()
 	for _, o := range found {
 		id := contentID(o.Content.ID)
 		if fs.pinned(id) {
