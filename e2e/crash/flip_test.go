@@ -2,6 +2,7 @@ package crash
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,28 +18,44 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"k3fs/e2e/harness"
 )
 
-// TestFlippedBit flips one bit in one file of a stopped daemon's data directory. The next start may
-// refuse, with an exit code and a message. If it starts, every read gives an error or the right bytes,
-// and no name is missing without an error.
+// TestFlippedBit flips one bit in one file of a data directory whose daemon was stopped, or killed (so
+// that logs hold what tables don't yet). The next start may refuse, with an exit code and a message. If
+// it starts, every read gives an error or the right bytes, and no name is missing without an error.
 func TestFlippedBit(t *testing.T) {
-	dir := harness.TempDir(t)
-	pristine := filepath.Join(dir, "pristine")
-	want := makeData(t, filepath.Join(dir, "first"), pristine)
+	for end, fn := range map[string]func(*testing.T, *harness.Daemon){
+		"stopped": func(t *testing.T, d *harness.Daemon) { d.MustStop(t) },
+		"killed": func(_ *testing.T, d *harness.Daemon) {
+			time.Sleep(1500 * time.Millisecond) // what was closed is durable within a second
+			d.Kill()
+		},
+	} {
+		t.Run(end, func(t *testing.T) {
+			dir := harness.TempDir(t)
+			pristine := filepath.Join(dir, "pristine")
+			want := makeData(t, filepath.Join(dir, "first"), pristine, fn)
+			flipMany(t, dir, pristine, want)
+		})
+	}
+}
+
+func flipMany(t *testing.T, dir, pristine string, want map[string][]byte) {
+	t.Helper()
 	files := dataFiles(t, pristine)
 	rng := harness.Rand(t)
 	outcomes := map[string]int{}
-	for i := range harness.Rounds(20, 400) {
+	for i := range harness.Rounds(len(files)+12, 300) {
 		work := filepath.Join(dir, fmt.Sprintf("flip-%d", i))
 		data := filepath.Join(work, "data")
 		require.NoError(t, os.MkdirAll(work, 0o755))
 		harness.Run(t, exec.Command("cp", "-a", "--sparse=always", pristine, data))
 		file := files[i%len(files)]
-		if i >= len(files) {
-			file = files[rng.IntN(len(files))]
+		if i >= len(files) && i%2 == 0 {
+			file = largest(t, pristine, files) // where the data is
 		}
 		where := flip(t, filepath.Join(data, file), rng)
 		outcome := judge(t, harness.Options{Dir: work, Data: data, Ready: 20 * time.Second}, want)
@@ -52,8 +69,8 @@ func TestFlippedBit(t *testing.T) {
 	t.Logf("%v", outcomes)
 }
 
-// makeData fills a data directory through both doors, stops its daemon, and copies the directory.
-func makeData(t *testing.T, dir, to string) map[string][]byte {
+// makeData fills a data directory through both doors, ends its daemon, and copies the directory.
+func makeData(t *testing.T, dir, to string, end func(*testing.T, *harness.Daemon)) map[string][]byte {
 	t.Helper()
 	d := harness.Start(t, harness.Options{Dir: dir})
 	d.MakeBucket(t, bucketName)
@@ -72,10 +89,18 @@ func makeData(t *testing.T, dir, to string) map[string][]byte {
 			want[name] = body
 		}
 	}
-	d.MustStop(t)
-	require.NoError(t, d.Fsck())
+	end(t, d)
 	harness.Run(t, exec.Command("cp", "-a", "--sparse=always", d.Data, to))
 	return want
+}
+
+// TestFsckOnlyReads: the check changes nothing, also where a crash left something to repair.
+func TestFsckOnlyReads(t *testing.T) {
+	dir := harness.TempDir(t)
+	d := harness.New(t, harness.Options{Dir: dir})
+	makeData(t, dir, filepath.Join(dir, "pristine"), func(_ *testing.T, d *harness.Daemon) { d.Kill() })
+	require.NoError(t, d.Fsck())
+	harness.Run(t, exec.Command("diff", "-rq", d.Data, filepath.Join(dir, "pristine")))
 }
 
 // dataFiles is every file that holds bytes, those in which a bit can matter.
@@ -86,34 +111,76 @@ func dataFiles(t *testing.T, dir string) []string {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
-		b, err := os.ReadFile(path)
-		if rel, _ := filepath.Rel(dir, path); err == nil && len(bytes.Trim(b, "\x00")) > 0 {
+		if rel, _ := filepath.Rel(dir, path); len(dataRanges(t, path)) > 0 {
 			files = append(files, rel)
 		}
-		return err
+		return nil
 	})
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	return files
 }
 
-// flip inverts one bit of a byte: mostly one that is in use (not zero), sometimes any.
+func largest(t *testing.T, dir string, files []string) string {
+	t.Helper()
+	return slices.MaxFunc(files, func(a, b string) int {
+		return cmp.Compare(total(dataRanges(t, filepath.Join(dir, a))), total(dataRanges(t, filepath.Join(dir, b))))
+	})
+}
+
+// dataRange is [from, to) of a file outside of its holes; the copies are sparse.
+type dataRange struct{ from, to int64 }
+
+func total(ranges []dataRange) (n int64) {
+	for _, r := range ranges {
+		n += r.to - r.from
+	}
+	return n
+}
+
+func dataRanges(t *testing.T, path string) (ranges []dataRange) {
+	t.Helper()
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	for at := int64(0); ; {
+		from, err := f.Seek(at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return ranges
+		}
+		require.NoError(t, err)
+		at, err = f.Seek(from, unix.SEEK_HOLE)
+		require.NoError(t, err)
+		ranges = append(ranges, dataRange{from, at})
+	}
+}
+
+// flip inverts one bit of a byte that is outside of holes: mostly one that isn't zero, sometimes any.
 func flip(t *testing.T, path string, rng *rand.Rand) string {
 	t.Helper()
-	b, err := os.ReadFile(path)
+	ranges := dataRanges(t, path)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	require.NoError(t, err)
-	at := rng.IntN(len(b))
-	if rng.IntN(4) > 0 {
-		for b[at] == 0 {
-			at = (at + 1) % len(b)
+	defer f.Close()
+	b, at := make([]byte, 1), int64(0)
+	for range 1 + rng.IntN(4)*20 {
+		n := rng.Int64N(total(ranges))
+		for _, r := range ranges {
+			if at = r.from + n; at < r.to {
+				break
+			}
+			n -= r.to - r.from
+		}
+		_, err = f.ReadAt(b, at)
+		require.NoError(t, err)
+		if b[0] != 0 {
+			break
 		}
 	}
 	bit := byte(1) << rng.IntN(8)
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	_, err = f.WriteAt([]byte{b[0] ^ bit}, at)
 	require.NoError(t, err)
-	_, err = f.WriteAt([]byte{b[at] ^ bit}, int64(at))
-	require.NoError(t, errors.Join(err, f.Close()))
-	return fmt.Sprintf("bit %#02x of byte %d of %d", bit, at, len(b))
+	return fmt.Sprintf("bit %#02x of byte %d", bit, at)
 }
 
 // judge starts a daemon over damaged data and reads everything. It returns what happened.

@@ -88,9 +88,11 @@ func (b *Bucket) DeleteDir(p string) { delete(b.Dirs, p) }
 
 // MkdirAll is mkdir -p.
 func (b *Bucket) MkdirAll(p string) {
-	for ; p != "" && !b.IsDir(p); p = parent(p) {
-		b.Dirs[p] = true
+	if p == "" || b.IsDir(p) {
+		return
 	}
+	b.MkdirAll(parent(p))
+	b.Dirs[p] = true
 }
 
 // keep makes a directory explicit that the mount has emptied.
@@ -148,14 +150,14 @@ func (b *Bucket) Rename(from, to string) error {
 	switch {
 	case file == nil && !b.IsDir(from):
 		return fs.ErrNotExist
+	case !b.IsDir(parent(to)):
+		return fs.ErrNotExist
 	case file == nil && strings.HasPrefix(to, from+"/"):
 		return syscall.EINVAL
 	case file == nil && strings.HasPrefix(from, to+"/"):
 		return syscall.ENOTEMPTY
 	case file != nil && strings.HasPrefix(from, to+"/"):
 		return syscall.EISDIR // or ENOTEMPTY, as the kernel looks first
-	case !b.IsDir(parent(to)):
-		return fs.ErrNotExist
 	case from == to:
 		return nil
 	case file != nil && b.IsDir(to):

@@ -29,7 +29,7 @@ import (
 func TestRandomOperations(t *testing.T) {
 	d := harness.Start(t, harness.Options{})
 	// rapid is told by flags; a shorter failure is looked for only briefly, since restarts take time.
-	for name, value := range map[string]string{"checks": strconv.Itoa(harness.Rounds(6, 200)), "steps": "60", "shrinktime": "20s", "nofailfile": "true"} {
+	for name, value := range map[string]string{"checks": strconv.Itoa(harness.Rounds(60, 2000)), "steps": "60", "shrinktime": "20s", "nofailfile": "true"} {
 		require.NoError(t, flag.Set("rapid."+name, value))
 	}
 	runs := 0
