@@ -77,7 +77,7 @@ func (d *door) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut)
 	since := d.inv.now()
 	a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
 	if err != nil {
-		return d.status(err)
+		return d.nodeStatus(err)
 	}
 	d.attr(out, since, &a)
 	return fuse.OK
@@ -94,7 +94,7 @@ func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut)
 		d.attr(out, since, &a)
 	case isWriteback(in) && gone(err):
 	default:
-		return d.status(err)
+		return d.nodeStatus(err)
 	}
 	return fuse.OK
 }

@@ -64,6 +64,16 @@ func kindOf(err error) namespace.Kind {
 	return namespace.Internal
 }
 
+// nodeStatus is status for requests that name an inode and no entry: an inode that is gone is stale, and
+// the kernel then looks its path up again instead of telling the application that a name which always
+// existed is absent.
+func (d *door) nodeStatus(err error) fuse.Status {
+	if err != nil && kindOf(err) == namespace.NotFound {
+		return fuse.Status(syscall.ESTALE)
+	}
+	return d.status(err)
+}
+
 // status translates err, and logs what an operator must know of.
 func (d *door) status(err error) fuse.Status {
 	if err == nil {

@@ -22,6 +22,9 @@ type layout struct {
 	Slices []slice // sorted, not overlapping, within Size
 }
 
+// used is how many bytes are no hole.
+func (l *layout) used() int64 { return int64(len(l.Inline)) + mapped(l.Slices) }
+
 const (
 	pageSlices  = 1000  // slices in one page record, which must stay below metastore.MaxValueBytes
 	batchSlices = 12000 // slices that one update stores at most
@@ -70,7 +73,7 @@ func (fs *FS) loadContent(r metastore.Reader, c *contentRec) (*layout, error) {
 // storeContent makes a content of l, which must fit one update (stage takes any), and adds a reference
 // to each extent that it names.
 func (fs *FS) storeContent(t *txn, d chunkstore.Domain, l *layout) (contentRec, error) {
-	c := contentRec{ID: fs.number(), Size: l.Size}
+	c := contentRec{ID: fs.number(), Size: l.Size, Used: l.used()}
 	switch {
 	case len(l.Inline) > 0:
 		sealed, err := fs.sealInline(d, contentID(c.ID), l.Inline)
@@ -205,7 +208,7 @@ func (fs *FS) stage(ctx context.Context, d chunkstore.Domain, l *layout) (*stage
 	if err := fs.reserve(ctx); err != nil {
 		return nil, err
 	}
-	c := contentRec{ID: fs.number(), Size: l.Size, Pages: pageSlots(l.Size)}
+	c := contentRec{ID: fs.number(), Size: l.Size, Used: l.used(), Pages: pageSlots(l.Size)}
 	s.built = &c
 	err := fs.update(ctx, metastore.Ordered, nil, func(t *txn) error {
 		return putRec(t, orphanKey(contentID(c.ID)), &orphanRec{Content: c, Domain: uint64(d), Building: true})

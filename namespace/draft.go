@@ -28,6 +28,7 @@ type draft struct {
 	loaded  bool
 	size    int64
 	slices  []slice
+	used    int64 // bytes that slices map
 	mem     memory
 	flights []flight
 	landed  *sync.Cond // a flight landed, or the draft is no longer settling
@@ -107,7 +108,7 @@ func (f *file) begin(n *inodeRec, l *layout) {
 
 // stand makes a stored content the ground of the draft, which has no changes beyond it. f.mu must be held.
 func (f *file) stand(c *contentRec, l *layout) {
-	f.size, f.ground, f.slices = l.Size, l.Size, l.Slices
+	f.size, f.ground, f.slices, f.used = l.Size, l.Size, l.Slices, mapped(l.Slices)
 	if len(l.Inline) == 0 || f.mem.bytes != l.Size || len(f.mem.list) != 1 {
 		f.forget(&f.mem)
 		if len(l.Inline) > 0 {
@@ -154,7 +155,7 @@ func (f *file) changed() {
 
 // show makes the draft's attributes visible.
 func (f *file) show() {
-	f.times.Store(&overlay{known: true, size: f.size, mtime: f.mtime, ctime: f.ctime})
+	f.times.Store(&overlay{known: true, size: f.size, used: min(f.used+f.mem.bytes, f.size), mtime: f.mtime, ctime: f.ctime})
 }
 
 // write is pwrite(2).
@@ -264,10 +265,13 @@ func (f *file) fly(ctx context.Context, p []byte, off, end int64) (chunkstore.Ex
 func (f *file) install(off, end int64, with ...slice) {
 	for i := findSlice(f.slices, off); i < len(f.slices) && f.slices[i].Off < end; i++ {
 		s := f.slices[i]
-		f.unuse(s.extent(), min(s.end(), end)-max(s.Off, off))
+		n := min(s.end(), end) - max(s.Off, off)
+		f.unuse(s.extent(), n)
+		f.used -= n
 	}
 	for _, s := range with {
 		f.fresh[s.extent()] += s.Len
+		f.used += s.Len
 	}
 	f.slices = replaceSlices(f.slices, off, end-off, with...)
 	if len(with) == 1 {

@@ -36,6 +36,7 @@ type file struct {
 type overlay struct {
 	known        bool
 	size         int64
+	used         int64 // bytes that are no hole
 	mtime, ctime int64 // 0: the record's
 }
 
@@ -43,7 +44,7 @@ func (o overlay) over(a Attr) Attr {
 	if !o.known {
 		return a
 	}
-	a.Size, a.Blocks = o.size, (o.size+511)/512
+	a.Size, a.Blocks = o.size, blocks(o.used)
 	if o.mtime != 0 {
 		a.Mtime, a.Ctime = stamp(o.mtime), stamp(o.ctime)
 	}

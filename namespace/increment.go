@@ -95,7 +95,7 @@ func (inc *increment) put(t *txn, d chunkstore.Domain, c contentRec) (contentRec
 			return c, err
 		}
 	}
-	c.Size, c.Pages = inc.l.Size, pageSlots(inc.l.Size)
+	c.Size, c.Used, c.Pages = inc.l.Size, inc.l.used(), pageSlots(inc.l.Size)
 	if err := addRefs(t, d, inc.added); err != nil || len(inc.removed.Slices) == 0 {
 		return c, err
 	}

@@ -59,6 +59,7 @@ type inodeRec struct {
 type contentRec struct {
 	ID     uint64  `msg:"i"`
 	Size   int64   `msg:"s,omitempty"`
+	Used   int64   `msg:"u,omitempty"` // bytes that are no hole
 	Inline bool    `msg:"n,omitempty"`
 	Slices []slice `msg:"l,omitempty"`
 	Pages  uint32  `msg:"p,omitempty"` // number of page slots (file size / pageSpan, rounded up)

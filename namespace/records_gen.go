@@ -132,40 +132,44 @@ func (z contentID) Msgsize() (s int) {
 func (z *contentRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(9)
-	var zb0001Mask uint16 /* 9 bits */
+	zb0001Len := uint32(10)
+	var zb0001Mask uint16 /* 10 bits */
 	_ = zb0001Mask
 	if z.Size == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x2
 	}
-	if z.Inline == false {
+	if z.Used == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x4
 	}
-	if z.Slices == nil {
+	if z.Inline == false {
 		zb0001Len--
 		zb0001Mask |= 0x8
 	}
-	if z.Pages == 0 {
+	if z.Slices == nil {
 		zb0001Len--
 		zb0001Mask |= 0x10
 	}
-	if z.ETag == "" {
+	if z.Pages == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x20
 	}
-	if z.Time == 0 {
+	if z.ETag == "" {
 		zb0001Len--
 		zb0001Mask |= 0x40
 	}
-	if z.Parts == 0 {
+	if z.Time == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
-	if z.Sum == nil {
+	if z.Parts == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x100
+	}
+	if z.Sum == nil {
+		zb0001Len--
+		zb0001Mask |= 0x200
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -181,11 +185,16 @@ func (z *contentRec) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendInt64(o, z.Size)
 		}
 		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "u"
+			o = append(o, 0xa1, 0x75)
+			o = msgp.AppendInt64(o, z.Used)
+		}
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
 			// string "n"
 			o = append(o, 0xa1, 0x6e)
 			o = msgp.AppendBool(o, z.Inline)
 		}
-		if (zb0001Mask & 0x8) == 0 { // if not omitted
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
 			// string "l"
 			o = append(o, 0xa1, 0x6c)
 			o = msgp.AppendArrayHeader(o, uint32(len(z.Slices)))
@@ -197,27 +206,27 @@ func (z *contentRec) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x10) == 0 { // if not omitted
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
 			// string "p"
 			o = append(o, 0xa1, 0x70)
 			o = msgp.AppendUint32(o, z.Pages)
 		}
-		if (zb0001Mask & 0x20) == 0 { // if not omitted
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
 			// string "e"
 			o = append(o, 0xa1, 0x65)
 			o = msgp.AppendString(o, z.ETag)
 		}
-		if (zb0001Mask & 0x40) == 0 { // if not omitted
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
 			// string "t"
 			o = append(o, 0xa1, 0x74)
 			o = msgp.AppendInt64(o, z.Time)
 		}
-		if (zb0001Mask & 0x80) == 0 { // if not omitted
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
 			// string "c"
 			o = append(o, 0xa1, 0x63)
 			o = msgp.AppendUint32(o, z.Parts)
 		}
-		if (zb0001Mask & 0x100) == 0 { // if not omitted
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
 			// string "k"
 			o = append(o, 0xa1, 0x6b)
 			if z.Sum == nil {
@@ -282,6 +291,12 @@ func (z *contentRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			z.Size, bts, err = msgp.ReadInt64Bytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Size")
+				return
+			}
+		case "u":
+			z.Used, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Used")
 				return
 			}
 		case "n":
@@ -399,7 +414,7 @@ func (z *contentRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *contentRec) Msgsize() (s int) {
-	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.Int64Size + 2 + msgp.BoolSize + 2 + msgp.ArrayHeaderSize
+	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.Int64Size + 2 + msgp.Int64Size + 2 + msgp.BoolSize + 2 + msgp.ArrayHeaderSize
 	for za0001 := range z.Slices {
 		s += z.Slices[za0001].Msgsize()
 	}

@@ -95,6 +95,14 @@ func replaceSlices(list []slice, off, length int64, with ...slice) []slice {
 	return slices.Replace(list, first, last, mid...)
 }
 
+// mapped is how many bytes the slices map.
+func mapped(list []slice) (n int64) {
+	for _, s := range list {
+		n += s.Len
+	}
+	return n
+}
+
 // extentsOf returns the distinct extents that slices name, in the order of their first appearance.
 func extentsOf(list []slice) []chunkstore.Extent {
 	if len(list) == 1 {

@@ -189,9 +189,14 @@ func (n *inodeRec) attr(ino Ino) Attr {
 	if a.Type == Symlink {
 		a.Size = int64(len(n.Target))
 	}
-	a.Blocks = (a.Size + 511) / 512
+	if c := n.content(); c != nil {
+		a.Blocks = blocks(c.Used)
+	}
 	return a
 }
+
+// blocks is what st_blocks shows of that many bytes.
+func blocks(used int64) int64 { return (used + 511) / 512 }
 
 func stamp(ns int64) time.Time { return time.Unix(0, ns) }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"k3fs/namespace"
 	"k3fs/s3api/internal/s3err"
@@ -160,7 +162,26 @@ func (q *request) fail(err error) {
 		q.w.WriteHeader(500)
 		q.w.WriteHeaderNow()
 	}
+	q.drain()
 }
+
+// drain reads on after an early refusal, within bounds, so that a client that is still sending its body gets
+// to read the answer before the connection is closed.
+func (q *request) drain() {
+	if q.r.Body == nil || q.r.ContentLength == 0 || q.in == 0 && q.r.Header.Get("Expect") != "" {
+		return
+	}
+	q.w.Flush()
+	_ = http.NewResponseController(q.w).SetReadDeadline(time.Now().Add(drainTime))
+	if b, ok := q.r.Body.(*idleBody); ok {
+		_, _ = io.CopyN(io.Discard, b.body, drainBytes)
+	}
+}
+
+const (
+	drainBytes = 32 << 20
+	drainTime  = 5 * time.Second
+)
 
 // printable makes a client's bytes fit for an XML document.
 func printable(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
