@@ -15,6 +15,9 @@ import (
 // applies a reply that it was sent.
 const repeatAfter = 50 * time.Millisecond
 
+// attrOnly is the offset of an inode notification that leaves the pages alone.
+const attrOnly = -1
+
 // notifier is what an Invalidator needs of a *fuse.Server.
 type notifier interface {
 	EntryNotify(parent uint64, name string) fuse.Status
@@ -28,18 +31,18 @@ type Invalidator struct {
 	kernel atomic.Pointer[notifier]
 	seed   maphash.Seed
 
-	seq   atomic.Uint64       // the last mark given
-	marks [4096]atomic.Uint64 // by hash of an entry or an inode: its last mark
-	mu    sync.Mutex          // held while marks are given; guards again and timer
-	again map[namespace.Ino]struct{}
-	timer *time.Timer // set while a repetition is due
+	seq   atomic.Uint64          // the last mark given
+	marks [4096]atomic.Uint64    // by hash of an entry or an inode: its last mark
+	mu    sync.Mutex             // held while marks are given; guards again and timer
+	again map[namespace.Ino]bool // and whether its pages are to go, too
+	timer *time.Timer            // set while a repetition is due
 }
 
 var _ namespace.Observer = (*Invalidator)(nil)
 
 // NewInvalidator returns an Invalidator of a mount to be.
 func NewInvalidator() *Invalidator {
-	return &Invalidator{seed: maphash.MakeSeed(), again: map[namespace.Ino]struct{}{}}
+	return &Invalidator{seed: maphash.MakeSeed(), again: map[namespace.Ino]bool{}}
 }
 
 // Changing implements namespace.Observer: replies begun before now are not to be cached.
@@ -59,11 +62,8 @@ func (v *Invalidator) Changed(changes []namespace.Change) {
 		}
 	}
 	for _, c := range changes {
-		switch {
-		case c.Data:
-			(*k).InodeNotify(uint64(c.Ino), 0, 0)
-		case c.Attr:
-			(*k).InodeNotify(uint64(c.Ino), -1, 0)
+		if c.Ino != 0 {
+			(*k).InodeNotify(uint64(c.Ino), attrOnly, 0)
 		}
 		if c.Parent != 0 { // its attributes, and the cached pages of its listing
 			(*k).InodeNotify(uint64(c.Parent), 0, 0)
@@ -110,16 +110,18 @@ func (v *Invalidator) inodeSlot(ino namespace.Ino) uint64 {
 	return (uint64(ino) * 0x9e3779b97f4a7c15 >> 32) % uint64(len(v.marks))
 }
 
-// repeat notifies of the inodes again, once, a moment later.
+// repeat notifies of the inodes again, once, a moment later. Pages of files go only then: the kernel
+// first writes back dirty ones, for which the caller may hold a lock. Only a second mount of the same
+// files needs that, since other doors never change bytes under an inode.
 func (v *Invalidator) repeat(changes []namespace.Change) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, c := range changes {
 		if c.Ino != 0 {
-			v.again[c.Ino] = struct{}{}
+			v.again[c.Ino] = v.again[c.Ino] || c.Data
 		}
-		if c.Parent != 0 {
-			v.again[c.Parent] = struct{}{}
+		if _, due := v.again[c.Parent]; c.Parent != 0 && !due {
+			v.again[c.Parent] = false
 		}
 	}
 	if v.timer == nil && len(v.again) > 0 {
@@ -130,13 +132,19 @@ func (v *Invalidator) repeat(changes []namespace.Change) {
 func (v *Invalidator) notifyAgain() {
 	v.mu.Lock()
 	due := v.again
-	v.again = make(map[namespace.Ino]struct{})
+	v.again = make(map[namespace.Ino]bool)
 	v.timer = nil
 	v.mu.Unlock()
-	if k := v.kernel.Load(); k != nil {
-		for ino := range due {
-			(*k).InodeNotify(uint64(ino), -1, 0)
+	k := v.kernel.Load()
+	if k == nil {
+		return
+	}
+	for ino, pages := range due {
+		off := int64(attrOnly)
+		if pages {
+			off = 0
 		}
+		(*k).InodeNotify(uint64(ino), off, 0)
 	}
 }
 

@@ -59,13 +59,13 @@ func openNamespace(data string, inv *Invalidator) (namespace.Posix, func() error
 }
 
 // mountedReal mounts a real namespace, and makes a bucket in it.
-func mountedReal(t *testing.T) string {
+func mountedReal(t *testing.T, metrics Metrics) string {
 	needsFUSE(t)
 	inv := NewInvalidator()
 	view, stop, err := openNamespace(t.TempDir(), inv)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stop()) })
-	m := mounted(t, Options{FS: view, Invalidator: inv, AllowOther: true})
+	m := mounted(t, Options{FS: view, Invalidator: inv, AllowOther: true, Metrics: metrics})
 	bucket := filepath.Join(m.opts.Dir, "bucket")
 	require.NoError(t, os.Mkdir(bucket, 0o755))
 	return bucket
@@ -73,7 +73,7 @@ func mountedReal(t *testing.T) string {
 
 // The same tests as over the double, in a bucket of a real namespace.
 func TestRealPosix(t *testing.T) {
-	dir := mountedReal(t)
+	dir := mountedReal(t, nil)
 	for name, fn := range posixtest.All {
 		if name == "FcntlFlockLocksFile" { // see TestPosix
 			continue
@@ -84,4 +84,26 @@ func TestRealPosix(t *testing.T) {
 			fn(t, sub)
 		})
 	}
+}
+
+// A file's own fsync and publication leave its pages in the kernel: they are not told to this mount. If
+// they were, the kernel would also write back dirty pages while the namespace holds the file's lock.
+func TestRealKeepsPages(t *testing.T) {
+	c := &counter{n: map[string]int{}}
+	path := filepath.Join(mountedReal(t, c), "big")
+	data := make([]byte, 8<<20)
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	for i := range 4 {
+		_, err = f.WriteAt(data[:len(data)/4], int64(i*len(data)/4))
+		require.NoError(t, err)
+		require.NoError(t, f.Sync())
+	}
+	require.NoError(t, f.Close())
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Len(t, got, len(data))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	require.Zero(t, c.n["read"])
 }

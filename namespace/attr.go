@@ -202,7 +202,7 @@ func (v *View) Sync(ctx context.Context) error {
 	var first error
 	for _, f := range v.fs.files.peekAll() {
 		f.mu.Lock()
-		err := f.persist(ctx)
+		err := f.persist(ctx, v.door)
 		f.mu.Unlock()
 		v.fs.release(ctx, f)
 		if err != nil && first == nil {

@@ -304,7 +304,7 @@ func (h *handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 	}
 	n, err := h.f.write(ctx, h, p, off)
 	if err == nil && h.flags.Sync {
-		err = h.f.fsync(ctx)
+		err = h.f.fsync(ctx, h.v.door)
 	}
 	return n, fail("write", "", err)
 }
@@ -316,7 +316,7 @@ func (h *handle) Append(ctx context.Context, p []byte) (int64, error) {
 	}
 	off, err := h.f.appendTo(ctx, h, p)
 	if err == nil && h.flags.Sync {
-		err = h.f.fsync(ctx)
+		err = h.f.fsync(ctx, h.v.door)
 	}
 	return off, fail("append", "", err)
 }
@@ -326,7 +326,7 @@ func (h *handle) Fsync(ctx context.Context) error {
 	if err := h.usable(false); err != nil {
 		return fail("fsync", "", err)
 	}
-	return fail("fsync", "", h.f.fsync(ctx))
+	return fail("fsync", "", h.f.fsync(ctx, h.v.door))
 }
 
 // Flush implements FileHandle (close(2)).

@@ -104,7 +104,7 @@ func (inc *increment) put(t *txn, d chunkstore.Domain, c contentRec) (contentRec
 
 // persistIncrement stores an increment; stored is false if the inode has no name, or no such draft, any
 // more. f.mu must be held.
-func (f *file) persistIncrement(ctx context.Context, inc *increment) (stored bool, err error) {
+func (f *file) persistIncrement(ctx context.Context, inc *increment, door Observer) (stored bool, err error) {
 	ctx = context.WithoutCancel(ctx)
 	if len(inc.removed.Slices) > 0 {
 		if err := f.fs.reserve(ctx); err != nil {
@@ -116,7 +116,7 @@ func (f *file) persistIncrement(ctx context.Context, inc *increment) (stored boo
 		defer f.epochs.retire(func() { f.fs.unpin(contentID(inc.removed.ID)) })
 	}
 	var c contentRec
-	err = f.fs.update(ctx, metastore.Ordered, nil, func(t *txn) error {
+	err = f.fs.update(ctx, metastore.Ordered, door, func(t *txn) error {
 		stored = false
 		n, err := getInode(t, f.ino)
 		if isKind(err, NotFound) || err == nil && (n.Nlink == 0 || n.Draft == nil || n.Draft.ID != f.kept.ID) {

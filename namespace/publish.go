@@ -140,9 +140,9 @@ func (f *file) settle(ctx context.Context) (*layout, error) {
 }
 
 // fsync is fsync(2): the draft goes into the inode's record, unpublished, and all is made durable.
-func (f *file) fsync(ctx context.Context) error {
+func (f *file) fsync(ctx context.Context, door Observer) error {
 	f.mu.Lock()
-	err := f.persist(ctx)
+	err := f.persist(ctx, door)
 	f.mu.Unlock()
 	if err != nil {
 		return err
@@ -150,8 +150,9 @@ func (f *file) fsync(ctx context.Context) error {
 	return f.fs.kv.Sync(ctx)
 }
 
-// persist stores the draft in the inode's record. f.mu must be held.
-func (f *file) persist(ctx context.Context) error {
+// persist stores the draft in the inode's record. The door is not told: its kernel may be waiting, for a
+// notification of this inode, on a write that needs f.mu. f.mu must be held.
+func (f *file) persist(ctx context.Context, door Observer) error {
 	if !f.loaded || f.seq == f.saved {
 		return nil
 	}
@@ -160,7 +161,7 @@ func (f *file) persist(ctx context.Context) error {
 		return err
 	}
 	if inc := f.incrementTo(l); inc != nil {
-		if stored, err := f.persistIncrement(ctx, inc); stored || err != nil {
+		if stored, err := f.persistIncrement(ctx, inc, door); stored || err != nil {
 			return err
 		}
 	}
@@ -175,7 +176,7 @@ func (f *file) persist(ctx context.Context) error {
 		old := n.Draft
 		n.Draft = &c
 		return t.fs.dropContent(t, f.d, old)
-	}, nil)
+	}, door)
 	if stored {
 		f.kept, f.keptSlices = &kept, slices.Clone(l.Slices)
 	}
