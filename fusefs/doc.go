@@ -49,9 +49,10 @@
 //
 // # Interrupts
 //
-// A signal makes the kernel send INTERRUPT. Only FSYNC and FSYNCDIR give up then, with EINTR: the
-// content stays written and a later fsync finds it. All else runs to its end, as on a disk file system,
-// since programs don't expect EINTR from open, rename or close, and a publication must not be lost.
+// Any signal makes the kernel send INTERRUPT, also one that the program handles without noticing (the Go
+// runtime preempts goroutines so). Nothing gives up then: programs don't expect EINTR from open, rename
+// or close of a disk's file, many not from fsync either, and a publication must not be lost. As on a disk
+// file system, what has begun runs to its end.
 //
 // # Locks, in the order in which they may be taken
 //

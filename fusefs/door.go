@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"syscall"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -12,24 +11,8 @@ import (
 	"k3fs/namespace"
 )
 
-// background is the context of every request that runs to its end once begun.
+// background is the context of every request: what has begun runs to its end (package comment).
 var background = context.Background()
-
-// interrupt is the channel that go-fuse closes on INTERRUPT, as a context. Converting it costs nothing.
-// It is valid until the request is answered.
-type interrupt <-chan struct{}
-
-func (i interrupt) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (i interrupt) Done() <-chan struct{}       { return i }
-func (i interrupt) Value(any) any               { return nil }
-func (i interrupt) Err() error {
-	select {
-	case <-i:
-		return context.Canceled
-	default:
-		return nil
-	}
-}
 
 // door answers the kernel's requests. What it does not override is answered ENOSYS, for which the kernel
 // has a fallback: ACCESS (it checks permission bits itself), STATX, IOCTL, COPY_FILE_RANGE and locks.
@@ -240,8 +223,8 @@ func (d *door) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut)
 }
 
 // FsyncDir implements fuse.RawFileSystem.
-func (d *door) FsyncDir(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return d.status(d.fs.SyncDir(interrupt(cancel), namespace.Ino(in.NodeId)))
+func (d *door) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	return d.status(d.fs.SyncDir(background, namespace.Ino(in.NodeId)))
 }
 
 // closeAll closes what the kernel left open when the mount ended: the RELEASE of a file is not waited

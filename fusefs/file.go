@@ -154,12 +154,12 @@ func (d *door) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 }
 
 // Fsync implements fuse.RawFileSystem.
-func (d *door) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+func (d *door) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	f := d.files.get(in.Fh)
 	if f == nil {
 		return fuse.EBADF
 	}
-	return d.status(f.Fsync(interrupt(cancel)))
+	return d.status(f.Fsync(background))
 }
 
 // Flush implements fuse.RawFileSystem: close(2) returns its error.

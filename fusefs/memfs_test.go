@@ -560,7 +560,11 @@ func (h *memHandle) Append(ctx context.Context, p []byte) (int64, error) {
 	return 0, kind(namespace.Unsupported)
 }
 
-func (h *memHandle) Fsync(context.Context) error { return nil }
+func (h *memHandle) Fsync(ctx context.Context) error {
+	h.n.fs.hook("fsync")
+	return ctx.Err()
+}
+
 func (h *memHandle) Flush(context.Context) error { return nil }
 
 func (h *memHandle) Close(context.Context) error {

@@ -7,11 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -306,4 +309,29 @@ func TestOpenTruncateAndKeptPages(t *testing.T) {
 	got, err = os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "short\x00\x00\x00", string(got))
+}
+
+// A signal that interrupts fsync is not its caller's business.
+func TestFsyncIgnoresSignals(t *testing.T) {
+	fs, dir := mountedMem(t)
+	f, err := os.Create(filepath.Join(dir, "f"))
+	require.NoError(t, err)
+	defer f.Close()
+	syncing := make(chan int)
+	fs.after = func(op string) {
+		if op == "fsync" {
+			syncing <- 1
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	done := make(chan error)
+	var tid atomic.Int64
+	go func() {
+		runtime.LockOSThread()
+		tid.Store(int64(unix.Gettid()))
+		done <- unix.Fsync(int(f.Fd())) // without the retry of os.File.Sync
+	}()
+	<-syncing
+	require.NoError(t, unix.Tgkill(os.Getpid(), int(tid.Load()), unix.SIGURG))
+	require.NoError(t, <-done)
 }
