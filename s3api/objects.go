@@ -260,6 +260,11 @@ func (q *request) copyObject() error {
 		return err
 	}
 	o.Source, o.Target = conditions(h, "X-Amz-Copy-Source-"), writeConditions(h)
+	o.SelfCopyOK = o.SelfCopyOK || h.Get(storageHeader) != "" || h.Get(sseHeader) != ""
+	if srcBucket == q.bucket && srcKey == q.key && !o.SelfCopyOK {
+		return s3err.New(s3err.InvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing "+
+			"the object's metadata, storage class, website redirect location or encryption attributes.")
+	}
 	info, err := q.view.CopyObject(q.ctx(), srcBucket, srcKey, q.bucket, q.key, o)
 	if err != nil {
 		return notModifiedAsFailed(err)
