@@ -180,7 +180,12 @@ func (m *Mountpoint) syncfs() error {
 		return nil
 	}
 	if err := unix.Syncfs(fd); err != nil {
-		return fmt.Errorf("fusefs: writing back %s: %w", m.opts.Dir, err)
+		// syncfs(2) also reports failures of the past that nobody called it for: their writers were told. What
+		// fails now fails again.
+		m.opts.Logger.Warn("an earlier write back failed", "dir", m.opts.Dir, "err", err)
+		if err := unix.Syncfs(fd); err != nil {
+			return fmt.Errorf("fusefs: writing back %s: %w", m.opts.Dir, err)
+		}
 	}
 	return nil
 }
