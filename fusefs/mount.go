@@ -100,8 +100,8 @@ func (m *Mountpoint) serve() {
 	close(m.done)
 }
 
-// tune lifts two limits that the kernel sets for FUSE mounts of users it does not trust: readahead of
-// 128 KiB, and one percent of the dirty page limit. Only root may.
+// tune lifts limits that the kernel sets for FUSE mounts of users it does not trust: readahead of 128 KiB,
+// and a strict bound of dirty pages. Only root may.
 func (m *Mountpoint) tune() {
 	var st unix.Stat_t
 	if err := unix.Stat(m.opts.Dir, &st); err != nil {

@@ -32,7 +32,9 @@ type Options struct {
 	// the mount's /sys/class/bdi entry (root), else the kernel's default of 128 KiB holds.
 	Readahead int
 	// DirtyRatio is how much of the host's dirty page limit, in percent, this mount may fill before
-	// writers are slowed; 0 means 50. The kernel's default for FUSE is 1. As Readahead, for root.
+	// writers are slowed; 0 means 2. The kernel begins to write back at a part of it, so a small value
+	// makes writing back run beside the writer: 2 was up to twice as fast as 50 (write and fsync of
+	// 256 MiB to 2 GiB on a host of 24 GiB). As Readahead, for root.
 	DirtyRatio int
 	// UnmountGrace is how long Unmount waits for a busy mount before it detaches it; 0 means 3 s.
 	UnmountGrace time.Duration
@@ -63,7 +65,7 @@ func (o Options) withDefaults() Options {
 		o.Readahead = 4 << 20
 	}
 	if o.DirtyRatio == 0 {
-		o.DirtyRatio = 50
+		o.DirtyRatio = 2
 	}
 	if o.UnmountGrace == 0 {
 		o.UnmountGrace = 3 * time.Second
