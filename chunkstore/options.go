@@ -11,7 +11,7 @@ import (
 type Options struct {
 	// Dir holds the segments. It is made if it is missing.
 	Dir string
-	// FS is the file system; nil means the operating system's.
+	// FS is the file system; nil means the operating system's. See also ReadOnly.
 	FS FS
 	// Keys seals and opens.
 	Keys Keyring

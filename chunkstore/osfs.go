@@ -32,24 +32,24 @@ func (o osFS) MkdirAll(dir string) error {
 	return o.SyncDir(parent)
 }
 
-func (osFS) Create(name string) (File, error) { return openDirect(name, os.O_CREATE|os.O_EXCL) }
+func (osFS) Create(name string) (File, error) { return openDirect(name, os.O_RDWR|os.O_CREATE|os.O_EXCL) }
 
-func (osFS) Open(name string) (File, error) { return openDirect(name, 0) }
+func (osFS) Open(name string) (File, error) { return openDirect(name, os.O_RDWR) }
 
 // openDirect opens a file past the page cache, or through it where the file system refuses that or asks
 // for more than BlockSize of alignment.
 func openDirect(name string, flags int) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|unix.O_DIRECT|flags, 0o600)
+	f, err := os.OpenFile(name, flags|unix.O_DIRECT, 0o600)
 	if err == nil && directFits(f) {
 		return &osFile{File: f}, nil
 	}
 	if err == nil {
 		f.Close()
-		flags = 0
+		flags &^= os.O_CREATE | os.O_EXCL
 	} else if !errors.Is(err, unix.EINVAL) {
 		return nil, err
 	}
-	f, err = os.OpenFile(name, os.O_RDWR|flags&^os.O_EXCL, 0o600)
+	f, err = os.OpenFile(name, flags&^os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}

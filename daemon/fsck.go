@@ -41,9 +41,9 @@ func (r Report) Summary() string {
 }
 
 // Fsck checks the data directory of cfg, which no daemon may use meanwhile: every record of the metadata,
-// and that metadata and data agree; with deep also every byte of data. It repairs nothing and frees
-// nothing; as fsck of a journaling file system does, it replays the metadata's log of a daemon that was
-// killed. What is wrong is in the report; the error says why the check could not be done.
+// and that metadata and data agree; with deep also every byte of data. It changes nothing in the data
+// directory, which may be on a read-only mount: where a daemon was killed, it replays the metadata's log
+// in a copy. What is wrong is in the report; the error says why the check could not be done.
 func Fsck(ctx context.Context, cfg Config, deep bool, log *slog.Logger) (r Report, err error) {
 	r = Report{Data: cfg.Data, Problems: []string{}}
 	for _, need := range []string{cfg.MasterKey, filepath.Join(cfg.Data, metaDir)} {
@@ -52,7 +52,7 @@ func Fsck(ctx context.Context, cfg Config, deep bool, log *slog.Logger) (r Repor
 		}
 	}
 	limitMemory(cfg.Limits.Memory, log)
-	s, err := openStores(ctx, cfg, log)
+	s, err := openStoresReadOnly(ctx, cfg, log)
 	if corrupt(err) {
 		r.Problems = append(r.Problems, err.Error())
 		return r, nil

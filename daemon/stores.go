@@ -86,6 +86,39 @@ func openStores(ctx context.Context, cfg Config, log *slog.Logger) (_ *stores, e
 	return s, nil
 }
 
+// openStoresReadOnly opens what is in the data directory as it stands, and changes nothing there.
+func openStoresReadOnly(ctx context.Context, cfg Config, log *slog.Logger) (_ *stores, err error) {
+	s := new(stores)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.lock, err = lockForReading(cfg.Data); err != nil {
+		return nil, err
+	}
+	master, err := tenancy.LoadMaster(cfg.MasterKey)
+	if err != nil {
+		return nil, err
+	}
+	s.kv, err = badgerkv.Open(badgerkv.Options{
+		Dir: filepath.Join(cfg.Data, metaDir), Key: master.MetadataKey(), ReadOnly: true, Logger: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open metadata: %w", err)
+	}
+	if s.tenancy, err = tenancy.Open(ctx, s.kv, tenancy.Options{Master: master}); err != nil {
+		return nil, err
+	}
+	s.chunks, err = chunkstore.Open(ctx, chunkstore.Options{
+		Dir: filepath.Join(cfg.Data, chunksDir), Keys: s.tenancy, FS: chunkstore.ReadOnly(), Logger: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open data: %w", err)
+	}
+	return s, nil
+}
+
 // close makes everything durable and closes it. The metastore goes first: its last batch needs the
 // chunk store's Sync.
 func (s *stores) close() error {
@@ -108,14 +141,31 @@ var ErrLocked = errors.New("the data directory is in use by another k3fs")
 // lockData takes the lock of a data directory, which the kernel frees when its file is closed or the
 // process ends.
 func lockData(dir string) (*os.File, error) {
-	path := filepath.Join(dir, lockFile)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	return flock(f, syscall.LOCK_EX)
+}
+
+// lockForReading keeps daemons out of a data directory, and other readers not. Where the lock's file is
+// missing (a copy of the rest, say) it stays so, and there is no lock.
+func lockForReading(dir string) (*os.File, error) {
+	f, err := os.Open(filepath.Join(dir, lockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	return flock(f, syscall.LOCK_SH)
+}
+
+// flock locks f or closes it.
+func flock(f *os.File, how int) (*os.File, error) {
+	err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = fmt.Errorf("%w: %s is locked", ErrLocked, path)
+		err = fmt.Errorf("%w: %s is locked", ErrLocked, f.Name())
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

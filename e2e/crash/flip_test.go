@@ -94,13 +94,20 @@ func makeData(t *testing.T, dir, to string, end func(*testing.T, *harness.Daemon
 	return want
 }
 
-// TestFsckOnlyReads: the check changes nothing, also where a crash left something to repair.
+// TestFsckOnlyReads: the check changes nothing, also where a crash left something to repair, and works on
+// a read-only mount.
 func TestFsckOnlyReads(t *testing.T) {
 	dir := harness.TempDir(t)
 	d := harness.New(t, harness.Options{Dir: dir})
 	makeData(t, dir, filepath.Join(dir, "pristine"), func(_ *testing.T, d *harness.Daemon) { d.Kill() })
 	require.NoError(t, d.Fsck())
 	harness.Run(t, exec.Command("diff", "-rq", d.Data, filepath.Join(dir, "pristine")))
+	mount := filepath.Join(dir, "read-only")
+	require.NoError(t, os.Mkdir(mount, 0o755))
+	require.NoError(t, unix.Mount(d.Data, mount, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(mount, 0)) })
+	require.NoError(t, unix.Mount("", mount, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	require.NoError(t, harness.New(t, harness.Options{Dir: filepath.Join(dir, "auditor"), Data: mount}).Fsck())
 }
 
 // dataFiles is every file that holds bytes, those in which a bit can matter.

@@ -56,7 +56,8 @@ func openAnchor(path string, key []byte) (*anchor, error) {
 	if a.file, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{a.lock, a.load, a.begin} {
+	exclude := func() error { return a.lock(unix.LOCK_EX) }
+	for _, step := range []func() error{exclude, a.load, a.begin} {
 		if err := step(); err != nil {
 			a.file.Close()
 			return nil, err
@@ -75,7 +76,7 @@ func (a *anchor) create(path string) (err error) {
 			a.file.Close()
 		}
 	}()
-	if err := a.lock(); err != nil {
+	if err := a.lock(unix.LOCK_EX); err != nil {
 		return err
 	}
 	if err := a.begin(); err != nil {
@@ -87,9 +88,9 @@ func (a *anchor) create(path string) (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
-// lock keeps other processes out of the store.
-func (a *anchor) lock() error {
-	if err := unix.Flock(int(a.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+// lock keeps other processes out of the store: all of them, or with LOCK_SH those that write.
+func (a *anchor) lock(how int) error {
+	if err := unix.Flock(int(a.file.Fd()), how|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("%s is in use by another process: %w", a.file.Name(), err)
 	}
 	return nil

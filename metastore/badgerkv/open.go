@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -41,10 +40,16 @@ func Open(o Options) (*Store, error) {
 		quit: make(chan struct{}), committed: make(chan struct{}), scrubbed: make(chan struct{}),
 		idle: make(chan struct{}),
 	}
+	s.badgerDir = filepath.Join(o.Dir, badgerName)
 	seed := maphash.MakeSeed()
 	s.reads.New = func() any { return &readSet{seed: seed} }
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.release())
+	}
+	if o.ReadOnly {
+		close(s.committed)
+		close(s.scrubbed)
+		return s, nil
 	}
 	go s.committer()
 	go s.scrubber()
@@ -52,12 +57,15 @@ func Open(o Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
-	if err := os.MkdirAll(s.opts.Dir, 0o700); err != nil {
-		return fmt.Errorf("badgerkv: %w", err)
-	}
 	keys, err := deriveKeys(s.opts.Key)
 	if err != nil {
 		return err
+	}
+	if s.opts.ReadOnly {
+		return s.openReadOnly(keys)
+	}
+	if err := os.MkdirAll(s.opts.Dir, 0o700); err != nil {
+		return fmt.Errorf("badgerkv: %w", err)
 	}
 	a, err := openAnchor(filepath.Join(s.opts.Dir, anchorName), keys.anchor)
 	if err != nil {
@@ -81,22 +89,24 @@ func (s *Store) open() error {
 
 // checkFiles looks at Badger's files before Badger does, which drops or crashes on damaged ones.
 func (s *Store) checkFiles(keys keys) error {
-	dir := filepath.Join(s.opts.Dir, badgerName)
-	_, err := os.Stat(filepath.Join(dir, badger.ManifestFilename))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	exists, err := hasDatabase(s.badgerDir)
+	if err != nil {
+		return fmt.Errorf("badgerkv: %w", err)
+	}
+	if !exists {
 		if n := s.anchor.state.batch; n > 0 {
 			return fmt.Errorf("%w: %s holds no database, but %d batches were acknowledged: "+
-				"restore it from a backup", metastore.ErrCorrupt, dir, n)
+				"restore it from a backup", metastore.ErrCorrupt, s.opts.Dir, n)
+		}
+		if s.opts.ReadOnly {
+			return fmt.Errorf("badgerkv: %s holds nothing yet", s.opts.Dir)
 		}
 		return nil
-	case err != nil:
+	}
+	if err := syncLogs(s.badgerDir); err != nil {
 		return fmt.Errorf("badgerkv: %w", err)
 	}
-	if err := syncLogs(dir); err != nil {
-		return fmt.Errorf("badgerkv: %w", err)
-	}
-	return verifyTables(dir, s.badgerOptions(keys))
+	return verifyTables(s.badgerDir, s.badgerOptions(keys))
 }
 
 // syncLogs makes durable what a killed process left in the page cache: it is about to be replayed, and
@@ -119,7 +129,7 @@ func syncLogs(dir string) error {
 }
 
 func (s *Store) badgerOptions(k keys) badger.Options {
-	return badger.DefaultOptions(filepath.Join(s.opts.Dir, badgerName)).
+	return badger.DefaultOptions(s.badgerDir).
 		WithSyncWrites(true).
 		WithDetectConflicts(false).
 		WithNumVersionsToKeep(1).
@@ -198,6 +208,9 @@ func (s *Store) release() error {
 	}
 	if s.anchor != nil {
 		errs = append(errs, s.anchor.close())
+	}
+	if s.scratch != "" {
+		errs = append(errs, os.RemoveAll(s.scratch))
 	}
 	return errors.Join(errs...)
 }

@@ -16,6 +16,10 @@ type Options struct {
 	Dir string
 	// Key is the metadata key: everything sealed on the disk derives from it.
 	Key [32]byte
+	// ReadOnly opens the store for reading, and changes nothing in Dir, which may be on a read-only mount:
+	// not even the log of a crash is replayed there. What Badger must be able to change is copied into
+	// os.TempDir meanwhile: the logs, of up to twice MemTable each.
+	ReadOnly bool
 	// Barrier makes the data durable that commits so far refer to. It runs before each batch is written;
 	// nil if there is no such data. Its failure stops the store.
 	Barrier func(context.Context) error

@@ -46,6 +46,9 @@ type Store struct {
 	space  *space
 	reads  sync.Pool // of *readSet
 
+	badgerDir string // where Badger's files are
+	scratch   string // to be removed at the end, see openReadOnly
+
 	newest    atomic.Pointer[view]
 	unflushed atomic.Int64 // bytes of commits that Badger doesn't hold yet
 	urgent    atomic.Bool  // somebody waits for the batch that is being filled
@@ -132,6 +135,9 @@ func (s *Store) Update(ctx context.Context, d metastore.Durability, fn func(meta
 
 // admit waits until the committer has caught up enough for another update.
 func (s *Store) admit(ctx context.Context) error {
+	if s.opts.ReadOnly {
+		return errReadOnly
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
