@@ -10,13 +10,8 @@ import (
 	"time"
 
 	"k3fs/namespace"
+	"k3fs/s3api"
 	"k3fs/tenancy"
-)
-
-// How the time from SIGTERM to exit is shared: each step gets up to its part of limits.stop_deadline.
-const (
-	drainShare   = 0.35 // S3 requests that are running
-	unmountShare = 0.35 // flush and unmount
 )
 
 // Daemon is a running k3fs.
@@ -34,6 +29,8 @@ type Daemon struct {
 
 	s3, admin     *http.Server
 	s3At, adminAt net.Listener
+	objectDoor    *s3api.Server
+	requests      inflight   // of the S3 door
 	failed        chan error // a listener that broke
 }
 
@@ -125,37 +122,6 @@ func (d *Daemon) serve(ctx context.Context) error {
 		return err
 	}
 	return d.health.Failed()
-}
-
-// close closes what open opened, the doors first, within the stop deadline as far as it depends on
-// others. It is called once.
-func (d *Daemon) close() error {
-	d.notify.stopping()
-	var errs []error
-	if d.health != nil {
-		d.health.set(stopping)
-	}
-	errs = append(errs, d.drainS3(d.share(drainShare)))
-	if d.mount != nil {
-		errs = append(errs, d.mount.close(d.share(unmountShare)))
-	}
-	if d.ns != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), d.cfg.Limits.StopDeadline)
-		errs = append(errs, d.ns.Close(ctx))
-		cancel()
-	}
-	if d.stores != nil {
-		errs = append(errs, d.stores.close())
-	}
-	if d.admin != nil {
-		errs = append(errs, d.admin.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// share is a part of the time from SIGTERM to exit.
-func (d *Daemon) share(part float64) time.Duration {
-	return time.Duration(float64(d.cfg.Limits.StopDeadline) * part)
 }
 
 // objects is the S3 door's way into the namespace.

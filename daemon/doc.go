@@ -19,12 +19,14 @@
 //
 // # Stopping
 //
-// Run ends when its context does (SIGTERM): the doors stop accepting, running requests get a deadline,
-// the mount is flushed and unmounted, drafts are published, everything is made durable. It also ends,
-// with an error, when a store stopped after a failed write: nothing is acknowledged from then on, and
-// only a restart shows what the disk really holds.
+// Run ends when its context does (SIGTERM), within one deadline for all of it (stop.go): both doors stop
+// accepting at once, running requests get a part of the time and are then cut off, the mount is flushed and
+// unmounted, or detached if somebody uses it, what it left open is published, everything is made durable.
+// What does not end in its part of the time is left behind, so that what acknowledged changes depend on
+// is always done. Run also ends, with an error, when a store stopped after a failed write: nothing is
+// acknowledged from then on, and only a restart shows what the disk really holds.
 //
 // # Locks
 //
-// The only lock is that of the health cache, a leaf.
+// Those of the health cache and of the count of running requests, both leaves.
 package daemon

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
@@ -32,8 +31,8 @@ func (d *Daemon) listenS3() error {
 	if err != nil {
 		return err
 	}
-	d.s3At = l
-	d.s3 = d.server(door)
+	d.s3At, d.objectDoor = l, door
+	d.s3 = d.server(d.requests.count(door))
 	go d.run(d.s3, netutil.LimitListener(l, d.cfg.S3.MaxConnections), "S3 endpoint")
 	return nil
 }
@@ -91,22 +90,6 @@ func (d *Daemon) run(s *http.Server, l net.Listener, what string) {
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		d.failed <- fmt.Errorf("%s: %w", what, err)
 	}
-}
-
-// drainS3 stops accepting, lets running requests end within limit, and then cuts them off: they are not
-// acknowledged.
-func (d *Daemon) drainS3(limit time.Duration) error {
-	if d.s3 == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	err := d.s3.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		d.log.Warn("S3 requests were cut off", "after", limit)
-		err = d.s3.Close()
-	}
-	return err
 }
 
 // probeS3 asks the S3 door at addr for its health, over the network.

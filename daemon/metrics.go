@@ -22,9 +22,19 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec // door, operation
 	bytes    *prometheus.CounterVec   // door, direction
 	series   sync.Map                 // seriesKey: *series, since finding them by label is dear
+
+	s3Moved, posixMoved moved
 }
 
 type seriesKey struct{ door, operation, code string }
+
+// moved are the bytes that went in and out of a door.
+type moved struct{ in, out prometheus.Counter }
+
+func (m moved) add(in, out int64) {
+	m.in.Add(float64(in))
+	m.out.Add(float64(out))
+}
 
 // series are what one kind of answered request adds to.
 type series struct {
@@ -42,6 +52,8 @@ func newMetrics(d *Daemon) *metrics {
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "k3fs_bytes_total",
 			Help: "Bytes of data that crossed a door."}, []string{"door", "direction"}),
 	}
+	m.s3Moved = moved{m.bytes.WithLabelValues("s3", "in"), m.bytes.WithLabelValues("s3", "out")}
+	m.posixMoved = moved{m.bytes.WithLabelValues("posix", "in"), m.bytes.WithLabelValues("posix", "out")}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "k3fs_info", Help: "1, with the version.",
 		ConstLabels: prometheus.Labels{"version": d.version}}, func() float64 { return 1 })
 	ready := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "k3fs_ready", Help: "1 if the daemon serves."},
@@ -68,10 +80,13 @@ func (m fuseMetrics) Request(op string, took time.Duration, failed bool) {
 	m.count("posix", op, code, took)
 }
 
+// Moved implements fusefs.Metrics.
+func (m fuseMetrics) Moved(written, read int) { m.posixMoved.add(int64(written), int64(read)) }
+
 // request counts one request of the S3 door.
 func (m *metrics) request(r s3api.Request) {
 	m.count("s3", r.Operation, strconv.Itoa(r.Status), r.Elapsed)
-	m.moved("s3", r.In, r.Out)
+	m.s3Moved.add(r.In, r.Out)
 }
 
 func (m *metrics) count(door, operation, code string, elapsed time.Duration) {
@@ -88,26 +103,26 @@ func (m *metrics) count(door, operation, code string, elapsed time.Duration) {
 	s.seconds.Observe(elapsed.Seconds())
 }
 
-func (m *metrics) moved(door string, in, out int64) {
-	m.bytes.WithLabelValues(door, "in").Add(float64(in))
-	m.bytes.WithLabelValues(door, "out").Add(float64(out))
-}
-
-// usageCollector reads the chunk store's usage once per scrape.
+// usageCollector reads what the stores count, once per scrape.
 type usageCollector struct{ d *Daemon }
 
 var (
-	diskTotal    = prometheus.NewDesc("k3fs_disk_bytes", "Size of the data directory's file system.", nil, nil)
-	diskFree     = prometheus.NewDesc("k3fs_disk_free_bytes", "Free bytes of it.", nil, nil)
-	diskLow      = prometheus.NewDesc("k3fs_disk_low_water_bytes", "Writes are refused when less is free.", nil, nil)
-	segments     = prometheus.NewDesc("k3fs_chunk_segments", "Segment files.", nil, nil)
-	chunkMoved   = prometheus.NewDesc("k3fs_chunk_bytes_total", "Plaintext bytes appended, read and freed.", []string{"operation"}, nil)
-	storeStopped = prometheus.NewDesc("k3fs_stopped", "1 once a write to the disk failed or the mount is gone.", nil, nil)
+	diskTotal     = prometheus.NewDesc("k3fs_disk_bytes", "Size of the data directory's file system.", nil, nil)
+	diskFree      = prometheus.NewDesc("k3fs_disk_free_bytes", "Free bytes of it.", nil, nil)
+	diskLow       = prometheus.NewDesc("k3fs_disk_low_water_bytes", "Writes are refused when less is free.", nil, nil)
+	segments      = prometheus.NewDesc("k3fs_chunk_segments", "Segment files.", nil, nil)
+	chunkMoved    = prometheus.NewDesc("k3fs_chunk_bytes_total", "Plaintext bytes appended, read and freed.", []string{"operation"}, nil)
+	metaBatches   = prometheus.NewDesc("k3fs_meta_batches_total", "Batches of metadata made durable, each with one sync.", nil, nil)
+	metaKeys      = prometheus.NewDesc("k3fs_meta_keys_total", "Keys that they wrote.", nil, nil)
+	metaSeconds   = prometheus.NewDesc("k3fs_meta_sync_seconds_total", "Time spent on batches: syncing the data that they refer to, and writing them.", []string{"step"}, nil)
+	metaUnflushed = prometheus.NewDesc("k3fs_meta_unflushed_bytes", "Bytes of metadata that are not durable yet.", nil, nil)
+	storeStopped  = prometheus.NewDesc("k3fs_stopped", "1 once a write to the disk failed or the mount is gone.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (usageCollector) Describe(c chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{diskTotal, diskFree, diskLow, segments, chunkMoved, storeStopped} {
+	for _, desc := range []*prometheus.Desc{diskTotal, diskFree, diskLow, segments, chunkMoved,
+		metaBatches, metaKeys, metaSeconds, metaUnflushed, storeStopped} {
 		c <- desc
 	}
 }
@@ -117,14 +132,23 @@ func (u usageCollector) Collect(c chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, v float64) {
 		c <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v)
 	}
+	count := func(desc *prometheus.Desc, v float64, labels ...string) {
+		c <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, v, labels...)
+	}
 	now := u.d.stores.chunks.Usage()
 	gauge(diskTotal, float64(now.Total))
 	gauge(diskFree, float64(now.Free))
 	gauge(diskLow, float64(now.LowWater))
 	gauge(segments, float64(now.Segments))
-	for operation, v := range map[string]uint64{"append": now.Appended, "read": now.Read, "free": now.Freed} {
-		c <- prometheus.MustNewConstMetric(chunkMoved, prometheus.CounterValue, float64(v), operation)
-	}
+	count(chunkMoved, float64(now.Appended), "append")
+	count(chunkMoved, float64(now.Read), "read")
+	count(chunkMoved, float64(now.Freed), "free")
+	kv := u.d.stores.kv.Stats()
+	count(metaBatches, float64(kv.Batches))
+	count(metaKeys, float64(kv.Keys))
+	count(metaSeconds, kv.Barrier.Seconds(), "data")
+	count(metaSeconds, kv.Commit.Seconds(), "metadata")
+	gauge(metaUnflushed, float64(kv.Unflushed))
 	stopped := 0.0
 	if u.d.health.Failed() != nil {
 		stopped = 1

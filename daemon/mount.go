@@ -42,7 +42,7 @@ func (d *Daemon) openMount(ctx context.Context) error {
 	door, err := fusefs.Mount(ctx, fusefs.Options{
 		Dir: point, FS: d.ns.As(tenancy.Root(tenancy.FirstTenant)).Through(caches), Invalidator: caches,
 		AllowOther: d.cfg.Mount.AllowOther, ReadOnly: d.cfg.Mount.ReadOnly, SyncOnClose: d.cfg.Mount.SyncOnClose,
-		UnmountGrace: d.share(unmountShare) / 2, Logger: d.log, Metrics: fuseMetrics{d.metrics},
+		UnmountGrace: d.share(unmountGrace), Logger: d.log, Metrics: fuseMetrics{d.metrics},
 	})
 	if err != nil {
 		m.unwatch()
@@ -53,20 +53,24 @@ func (d *Daemon) openMount(ctx context.Context) error {
 	return nil
 }
 
-// close writes back what the kernel holds and unmounts, within limit. A mount that is in use is detached:
+// close writes back what the kernel holds and unmounts, until ctx ends. A mount that is in use is detached:
 // it leaves the tree, and its open files fail.
-func (m *mount) close(limit time.Duration) error {
+func (m *mount) close(ctx context.Context) error {
 	defer m.unwatch()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- m.door.Unmount(ctx) }()
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(limit + time.Second): // the kernel waits for somebody, and not for us
+	case <-ctx.Done():
 	}
-	m.log.Error("the mount does not let go: detaching it", "mount", m.point)
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(detachTime): // the kernel waits for somebody, and not for us
+	}
+	m.log.Error("the mount does not let go: cutting it off", "mount", m.point)
+	_ = unix.Unmount(m.point, unix.MNT_FORCE) // ends the connection, so that nothing waits for answers
 	return unix.Unmount(m.point, unix.MNT_DETACH)
 }
 

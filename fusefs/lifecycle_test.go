@@ -108,9 +108,12 @@ func TestMetrics(t *testing.T) {
 	c := &counter{n: map[string]int{}}
 	m := mounted(t, Options{FS: newMemFS(), Metrics: c})
 	require.NoError(t, os.WriteFile(filepath.Join(m.opts.Dir, "f"), []byte("x"), 0o644))
+	_, err := os.ReadFile(filepath.Join(m.opts.Dir, "f"))
+	require.NoError(t, err)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, op := range []string{"lookup", "create", "write", "flush"} {
 		require.NotZero(t, c.n[op], op)
 	}
+	require.Equal(t, 1, c.n["bytes written"])
 }

@@ -126,11 +126,15 @@ func (m *metered) ListXAttr(c <-chan struct{}, in *fuse.InHeader, dest []byte) (
 func (m *metered) Read(c <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	begun := time.Now()
 	r, s := m.door.Read(c, in, buf)
+	if s == fuse.OK {
+		m.to.Moved(0, r.Size())
+	}
 	return r, m.done("read", begun, s)
 }
 
 func (m *metered) Write(c <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
 	begun := time.Now()
-	r, s := m.door.Write(c, in, data)
-	return r, m.done("write", begun, s)
+	n, s := m.door.Write(c, in, data)
+	m.to.Moved(int(n), 0)
+	return n, m.done("write", begun, s)
 }

@@ -48,6 +48,8 @@ type Metrics interface {
 	// Request says that op ("lookup", "write", ...) took so long, and whether it failed. A name that
 	// was looked up and is absent is no failure.
 	Request(op string, took time.Duration, failed bool)
+	// Moved says how many bytes of files one request wrote or read.
+	Moved(written, read int)
 }
 
 // withDefaults fills in the zero values.

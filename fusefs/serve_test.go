@@ -84,6 +84,13 @@ func (c *counter) Request(op string, _ time.Duration, _ bool) {
 	c.n[op]++
 }
 
+func (c *counter) Moved(written, read int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n["bytes written"] += written
+	c.n["bytes read"] += read
+}
+
 func (c *counter) print() { fmt.Fprintln(os.Stderr, c.n) }
 
 // daemon is a mount in a process of its own.

@@ -157,17 +157,22 @@ func (s *Store) next() (*batch, time.Duration) {
 // write makes a batch durable: first the data it refers to, then the batch, then the anchor.
 func (s *Store) write(b *batch) error {
 	if s.opts.Barrier != nil {
+		begun := time.Now()
 		if err := s.opts.Barrier(context.Background()); err != nil {
 			return fmt.Errorf("syncing the data: %w", err)
 		}
+		s.stats.barrier.Add(int64(time.Since(begun)))
 	}
 	s.space.wrote(b.bytes + b.entries.Len()*perEntry)
 	s.space.exhausted() // gives up the ballast if it must
-	ts := s.batches + 1
+	ts, begun := s.batches+1, time.Now()
 	if err := s.writeBadger(b, ts); err != nil {
 		return err
 	}
 	s.batches = ts
+	s.stats.commit.Add(int64(time.Since(begun)))
+	s.stats.batches.Add(1)
+	s.stats.keys.Add(uint64(b.entries.Len()))
 	if err := s.anchor.advance(ts); err != nil {
 		return fmt.Errorf("writing the anchor: %w", err)
 	}

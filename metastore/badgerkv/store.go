@@ -55,6 +55,7 @@ type Store struct {
 	closing   atomic.Bool
 	failure   atomic.Pointer[error] // why nothing can be written
 	damage    atomic.Pointer[error] // why nothing can be read
+	stats     stats
 
 	mu      sync.Mutex
 	seq     uint64 // of the last commit
