@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -237,8 +238,32 @@ func (c *checker) entries() error {
 		if child.bucket != bucket || child.owner != owner {
 			c.problem("entry", "inode %d is of bucket %d and tenant %d, its directory %d of %d and %d", d.Ino, child.bucket, child.owner, parent, bucket, owner)
 		}
+		if err := c.short(Ino(d.Ino), d.Listed); err != nil {
+			return err
+		}
 		return c.entryLink(parent, stored, Ino(d.Ino), child)
 	})
+}
+
+// short checks that what an entry tells listings is what its file's record says.
+func (c *checker) short(i Ino, listed []byte) error {
+	if len(listed) == 0 {
+		return nil
+	}
+	n, err := getInode(c.r, i)
+	if err != nil {
+		return err
+	}
+	var want []byte
+	if n.Published != nil && n.Nlink == 1 {
+		if want, err = shortOf(n.Published); err != nil {
+			return err
+		}
+	}
+	if !bytes.Equal(listed, want) {
+		c.problem("listed", "the entry of inode %d tells listings what its record does not say", i)
+	}
+	return nil
 }
 
 // entryLink checks that the inode and the alias table know of an entry.

@@ -12,7 +12,7 @@ import (
 //
 //	key                                          value            what
 //	nS                                           superRec         format, high-water mark of numbers
-//	nD parent(8) name                            dentryRec        a leaf's entry
+//	nD parent(8) name                            dentryRec        a leaf's entry, with what listings show of it
 //	nD parent(8) name '/'                        dentryRec        a directory's entry
 //	nI ino(8)                                    inodeRec         an inode (a version)
 //	nL ino(8) parent(8) name                     empty            one more link of an inode with several

@@ -88,7 +88,8 @@ type walker struct {
 	prefix string // keys without it are not visited
 	from   string // nor are keys less than this
 	visit  func(key string, ino Ino, rec *listed) (next string, more bool)
-	rec    listed // of the key being visited
+	rec    listed    // of the key being visited
+	dentry dentryRec // the entry being visited
 	done   bool
 }
 
@@ -108,7 +109,7 @@ func (w *walker) walk(ino Ino) error {
 		ino, rest = Ino(d.Ino), rest[i:]
 	}
 	if base != "" && base == w.prefix {
-		if err := w.entry(base, ino, Dir); err != nil || w.done {
+		if err := w.entry(base, ino, Dir, nil); err != nil || w.done {
 			return err
 		}
 	}
@@ -180,22 +181,22 @@ func (w *walker) before(base string, name []byte) bool {
 
 // name visits an entry of a directory, with all that is in it.
 func (w *walker) name(base string, name, value []byte) (more bool, err error) {
-	var d dentryRec
+	d := &w.dentry
 	if _, err := d.UnmarshalMsg(value); err != nil {
 		return false, fmt.Errorf("%w: directory entry: %w", metastore.ErrCorrupt, err)
 	}
-	typ := Type(d.Type)
+	ino, typ := Ino(d.Ino), Type(d.Type)
 	if typ != File && typ != Dir {
 		return true, nil
 	}
 	buf := make([]byte, 0, len(base)+len(name))
 	key := string(append(append(buf, base...), name...))
-	if err := w.entry(key, Ino(d.Ino), typ); err != nil || w.done {
+	if err := w.entry(key, ino, typ, d.Listed); err != nil || w.done {
 		return false, err
 	}
 	// The key of the directory itself may have moved the walk past what is in it.
 	if typ == Dir && !w.past(key) {
-		err = w.dir(Ino(d.Ino), key)
+		err = w.dir(ino, key)
 	}
 	return !w.done, err
 }
@@ -203,19 +204,12 @@ func (w *walker) name(base string, name, value []byte) (more bool, err error) {
 // past reports whether all keys under base are less than w.from.
 func (w *walker) past(base string) bool { return w.from > base && !strings.HasPrefix(w.from, base) }
 
-// entry visits one key, if it is visible.
-func (w *walker) entry(key string, ino Ino, typ Type) error {
+// entry visits one key, if it is visible. short is what the entry says of its file, if it does.
+func (w *walker) entry(key string, ino Ino, typ Type, short []byte) error {
 	if key < w.from || len(key) > maxKey {
 		return nil
 	}
-	b, err := w.r.Get(inodeKey(ino))
-	if errors.Is(err, metastore.ErrNotFound) {
-		return fmt.Errorf("%w: entry without its inode %d", metastore.ErrCorrupt, ino)
-	}
-	if err == nil {
-		err = w.rec.decode(b)
-	}
-	if err != nil {
+	if err := w.read(ino, short); err != nil {
 		return err
 	}
 	if !w.rec.visible(typ) {
@@ -227,6 +221,46 @@ func (w *walker) entry(key string, ino Ino, typ Type) error {
 		w.from = next
 	}
 	return nil
+}
+
+// read makes w.rec that of an inode.
+func (w *walker) read(ino Ino, short []byte) error {
+	if len(short) > 0 {
+		return w.rec.short(short)
+	}
+	b, err := w.r.Get(inodeKey(ino))
+	if errors.Is(err, metastore.ErrNotFound) {
+		return fmt.Errorf("%w: entry without its inode %d", metastore.ErrCorrupt, ino)
+	}
+	if err != nil {
+		return err
+	}
+	return w.rec.decode(b)
+}
+
+// shortOf is the short form of a published content that its entry keeps.
+func shortOf(c *contentRec) ([]byte, error) {
+	rec := listedRec{Size: c.Size, Time: c.Time, ETag: c.ETag, Parts: c.Parts}
+	if c.Sum != nil {
+		rec.Algorithm, rec.Sum, rec.SumType = c.Sum.Algorithm, c.Sum.Value, c.Sum.Type
+	}
+	return rec.MarshalMsg(nil)
+}
+
+// shorten writes what a listing shows of a file into its entry, or takes it out there (of a file with
+// several names, whose other entries could not be kept true at little cost).
+func (t *txn) shorten(ino Ino, n *inodeRec) error {
+	if Type(n.Type) != File || n.Parent == 0 {
+		return nil
+	}
+	d := dentryRec{Ino: uint64(ino), Type: n.Type}
+	if n.Nlink == 1 && n.Published != nil {
+		var err error
+		if d.Listed, err = shortOf(n.Published); err != nil {
+			return err
+		}
+	}
+	return putRec(t, dentryKey(Ino(n.Parent), n.Name), &d)
 }
 
 // listed is what a listing needs of an inode.
@@ -248,6 +282,17 @@ func (l *listed) info(key string, ino Ino) ObjectInfo {
 	}
 	return ObjectInfo{Key: key, Ino: ino, Size: l.size, ETag: l.etag, LastModified: time.Unix(0, l.time),
 		Parts: int(l.parts), Checksums: Checksums(l.sum)}
+}
+
+// short reads what an entry keeps of its file.
+func (l *listed) short(b []byte) error {
+	var rec listedRec
+	if _, err := rec.UnmarshalMsg(b); err != nil {
+		return fmt.Errorf("%w: directory entry: %w", metastore.ErrCorrupt, err)
+	}
+	*l = listed{published: true, size: rec.Size, time: rec.Time, etag: rec.ETag, parts: rec.Parts,
+		sum: sumRec{Algorithm: rec.Algorithm, Value: rec.Sum, Type: rec.SumType}}
+	return nil
 }
 
 // decode reads the fields of an inodeRec that it needs, and passes over the others, maps of strings

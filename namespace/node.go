@@ -239,6 +239,9 @@ func (t *txn) addLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 	n.Nlink++
 	n.Ctime = t.now
 	t.attrChanged(ino, false)
+	if err := t.shorten(ino, n); err != nil {
+		return err
+	}
 	return t.putInode(ino, n)
 }
 

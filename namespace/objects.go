@@ -285,7 +285,11 @@ func (t *txn) putLeaf(b *bucketDir, parent Ino, dir *inodeRec, old *object, stor
 	ino := Ino(t.fs.number())
 	n := t.newInode(parent, dir, stored, NewNode{Type: File, Mode: 0o644, UID: b.rec.UID, GID: b.rec.GID})
 	n.Size, n.Published, n.Object = c.Size, c, meta
-	if err := t.putDentry(parent, stored, dentryRec{Ino: uint64(ino), Type: n.Type}); err != nil {
+	short, err := shortOf(c)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := t.putDentry(parent, stored, dentryRec{Ino: uint64(ino), Type: n.Type, Listed: short}); err != nil {
 		return 0, nil, err
 	}
 	if old.rec != nil {

@@ -255,6 +255,11 @@ func (t *txn) promote(ino Ino, n *inodeRec) error {
 		return err
 	}
 	t.attrChanged(ino, true)
+	if n.Nlink == 1 {
+		if err := t.shorten(ino, n); err != nil {
+			return err
+		}
+	}
 	return t.putInode(ino, n)
 }
 
@@ -306,6 +311,11 @@ func (f *file) store(ctx context.Context, l *layout, put func(*txn, *inodeRec, c
 			return err
 		}
 		t.attrChanged(f.ino, true)
+		if n.Published != nil && n.Published.ID == c.ID && n.Nlink == 1 {
+			if err := t.shorten(f.ino, n); err != nil {
+				return err
+			}
+		}
 		return t.putInode(f.ino, n)
 	})
 	switch {

@@ -14,16 +14,27 @@ type (
 
 // superRec is the store's own state.
 //
-//msgp:tuple dentryRec slice extentRec
+//msgp:tuple dentryRec listedRec slice extentRec
 type superRec struct {
 	Format uint32 `msg:"f"`
 	Next   uint64 `msg:"n"` // numbers (inodes, contents, trees) below this may be in use
 }
 
-// dentryRec is an entry of a directory; its name is in the key.
+// dentryRec is an entry of a directory; its name is in the key. Listed, unless it is empty, is what a
+// listing shows of the file's published content (a listedRec), so that a listing is one scan: it is kept
+// for files with one name, whose record says where that is.
 type dentryRec struct {
-	Ino  uint64
-	Type uint8
+	Ino    uint64
+	Type   uint8
+	Listed []byte
+}
+
+// listedRec is what a listing shows of a published content.
+type listedRec struct {
+	Size, Time              int64
+	ETag                    string
+	Parts                   uint32
+	Algorithm, Sum, SumType string
 }
 
 // inodeRec is an inode: POSIX's attributes, and the published content that S3 reads. A regular file

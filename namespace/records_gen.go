@@ -428,12 +428,13 @@ func (z *contentRec) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
-func (z dentryRec) MarshalMsg(b []byte) (o []byte, err error) {
+func (z *dentryRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// array header, size 2
-	o = append(o, 0x92)
+	// array header, size 3
+	o = append(o, 0x93)
 	o = msgp.AppendUint64(o, z.Ino)
 	o = msgp.AppendUint8(o, z.Type)
+	o = msgp.AppendBytes(o, z.Listed)
 	return
 }
 
@@ -445,8 +446,8 @@ func (z *dentryRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 		err = msgp.WrapError(err)
 		return
 	}
-	if zb0001 != 2 {
-		err = msgp.ArrayError{Wanted: 2, Got: zb0001}
+	if zb0001 != 3 {
+		err = msgp.ArrayError{Wanted: 3, Got: zb0001}
 		return
 	}
 	z.Ino, bts, err = msgp.ReadUint64Bytes(bts)
@@ -459,13 +460,18 @@ func (z *dentryRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 		err = msgp.WrapError(err, "Type")
 		return
 	}
+	z.Listed, bts, err = msgp.ReadBytesBytes(bts, z.Listed)
+	if err != nil {
+		err = msgp.WrapError(err, "Listed")
+		return
+	}
 	o = bts
 	return
 }
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
-func (z dentryRec) Msgsize() (s int) {
-	s = 1 + msgp.Uint64Size + msgp.Uint8Size
+func (z *dentryRec) Msgsize() (s int) {
+	s = 1 + msgp.Uint64Size + msgp.Uint8Size + msgp.BytesPrefixSize + len(z.Listed)
 	return
 }
 
@@ -1144,6 +1150,78 @@ func (z *inodeRec) Msgsize() (s int) {
 	} else {
 		s += 1 + 2 + msgp.BoolSize + 2 + msgp.Uint8Size + 2 + msgp.Int64Size
 	}
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *listedRec) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// array header, size 7
+	o = append(o, 0x97)
+	o = msgp.AppendInt64(o, z.Size)
+	o = msgp.AppendInt64(o, z.Time)
+	o = msgp.AppendString(o, z.ETag)
+	o = msgp.AppendUint32(o, z.Parts)
+	o = msgp.AppendString(o, z.Algorithm)
+	o = msgp.AppendString(o, z.Sum)
+	o = msgp.AppendString(o, z.SumType)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *listedRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadArrayHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 != 7 {
+		err = msgp.ArrayError{Wanted: 7, Got: zb0001}
+		return
+	}
+	z.Size, bts, err = msgp.ReadInt64Bytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err, "Size")
+		return
+	}
+	z.Time, bts, err = msgp.ReadInt64Bytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err, "Time")
+		return
+	}
+	z.ETag, bts, err = msgp.ReadStringBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err, "ETag")
+		return
+	}
+	z.Parts, bts, err = msgp.ReadUint32Bytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err, "Parts")
+		return
+	}
+	z.Algorithm, bts, err = msgp.ReadStringBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err, "Algorithm")
+		return
+	}
+	z.Sum, bts, err = msgp.ReadStringBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err, "Sum")
+		return
+	}
+	z.SumType, bts, err = msgp.ReadStringBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err, "SumType")
+		return
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *listedRec) Msgsize() (s int) {
+	s = 1 + msgp.Int64Size + msgp.Int64Size + msgp.StringPrefixSize + len(z.ETag) + msgp.Uint32Size + msgp.StringPrefixSize + len(z.Algorithm) + msgp.StringPrefixSize + len(z.Sum) + msgp.StringPrefixSize + len(z.SumType)
 	return
 }
 
