@@ -208,6 +208,8 @@ def copies():
     s3.copy_object(Bucket=BUCKET, Key="dst", CopySource=source, MetadataDirective="REPLACE", ContentType="b/b", Metadata={"m": "2"})
     head = s3.head_object(Bucket=BUCKET, Key="dst")
     assert head["Metadata"] == {"m": "2"} and head["ContentType"] == "b/b"
+    s3.copy_object(Bucket=BUCKET, Key="dst", CopySource={"Bucket": BUCKET, "Key": "dst"}, MetadataDirective="REPLACE", Metadata={"m": "3"})
+    assert s3.head_object(Bucket=BUCKET, Key="dst")["Metadata"] == {"m": "3"}
     s3.delete_object(Bucket=BUCKET, Key="src")
     assert read("dst") == b"source" * 10_000
     refused("NoSuchKey", s3.copy_object, Bucket=BUCKET, Key="x", CopySource=source)
