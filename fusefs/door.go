@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -70,28 +71,35 @@ func (d *door) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut)
 // written through the kernel's cache.
 func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	since := d.inv.now()
-	s := d.changes(in)
-	a, err := d.fs.SetAttr(background, namespace.Ino(in.NodeId), s)
-	switch {
-	case err == nil:
-		d.attr(out, since, &a)
-	case isWriteback(in) && gone(err):
-	default:
-		return d.nodeStatus(err)
+	if isWriteback(in) && d.known(in, since, out) {
+		return fuse.OK
 	}
+	a, err := d.fs.SetAttr(background, namespace.Ino(in.NodeId), d.changes(in))
+	if err != nil {
+		return d.status(err)
+	}
+	d.attr(out, since, &a)
 	return fuse.OK
 }
 
-// isWriteback reports whether the kernel is writing back times that it kept itself.
-func isWriteback(in *fuse.SetAttrIn) bool {
-	return in.Valid&fuse.FATTR_CTIME != 0 && in.Valid&^(fuse.FATTR_MTIME|fuse.FATTR_CTIME|fuse.FATTR_FH) == 0
-}
+// isWriteback reports whether the kernel seems to write back times that it kept itself, of a file that is
+// not open for writing. A utimensat(2) that leaves atime alone looks the same.
+func isWriteback(in *fuse.SetAttrIn) bool { return in.Valid == fuse.FATTR_MTIME|fuse.FATTR_CTIME }
 
-// gone reports whether the inode of a request has been removed. The kernel writes back the times of
-// inodes whose last name it has just removed, and a failure of that would fail sync(2).
-func gone(err error) bool {
-	k := kindOf(err)
-	return k == namespace.Stale || k == namespace.NotFound
+// known answers such a request if there is nothing to change. The kernel sends one, and waits, at the end of
+// each rename, link and unlink; but the update of that has just set the same ctime, a little earlier, so
+// a second one is spared. Or the inode has gone with its last name: a failure would fail sync(2) later.
+func (d *door) known(in *fuse.SetAttrIn, since uint64, out *fuse.AttrOut) bool {
+	a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
+	if err != nil {
+		k := kindOf(err)
+		return k == namespace.Stale || k == namespace.NotFound
+	}
+	d.attr(out, since, &a)
+	mtime, _ := in.GetMTime()
+	ctime, _ := in.GetCTime()
+	late := ctime.Sub(a.Ctime)
+	return mtime.Equal(a.Mtime) && late >= 0 && late < time.Second
 }
 
 func (d *door) changes(in *fuse.SetAttrIn) namespace.SetAttr {
