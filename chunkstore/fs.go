@@ -39,3 +39,11 @@ type File interface {
 	Size() (length, allocated int64, err error)
 	Close() error
 }
+
+// CachedFile is a File that can also be read through the page cache, where the file system's own File is
+// past it.
+type CachedFile interface {
+	File
+	// ReadCached is ReadAt through the page cache.
+	ReadCached(p []byte, off int64) (int, error)
+}

@@ -12,6 +12,16 @@ import (
 // ReadAt fills p with the bytes of the extent from off on, or fails. ErrCorrupt: the stored bytes are not
 // what the domain sealed there. p must lie within the extent.
 func (s *Store) ReadAt(ctx context.Context, d Domain, e Extent, p []byte, off int64) error {
+	return s.readAt(ctx, d, e, p, off, false)
+}
+
+// ReadCached is ReadAt through the system's page cache, for readers above whom there is no other cache: what
+// is read again comes from memory that is not the process's.
+func (s *Store) ReadCached(ctx context.Context, d Domain, e Extent, p []byte, off int64) error {
+	return s.readAt(ctx, d, e, p, off, true)
+}
+
+func (s *Store) readAt(ctx context.Context, d Domain, e Extent, p []byte, off int64, cached bool) error {
 	if off < 0 || off > int64(e.Length) || int64(len(p)) > int64(e.Length)-off {
 		return fmt.Errorf("chunkstore: read of %d bytes at %d from an extent of %d", len(p), off, e.Length)
 	}
@@ -21,12 +31,13 @@ func (s *Store) ReadAt(ctx context.Context, d Domain, e Extent, p []byte, off in
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	seg, err := s.acquireFor(e)
+	held, err := s.acquireFor(e)
 	if err != nil {
 		return err
 	}
-	defer seg.release()
-	if s.ahead.sequential(e, off, len(p)) {
+	defer held.release()
+	seg := source{held, cached}
+	if !cached && s.ahead.sequential(e, off, len(p)) {
 		s.readAheadOf(seg, d, e, off+int64(len(p)))
 	}
 	if off/FrameSize == (off+int64(len(p))-1)/FrameSize {
@@ -39,6 +50,19 @@ func (s *Store) ReadAt(ctx context.Context, d Domain, e Extent, p []byte, off in
 	}
 	s.read.Add(uint64(len(p)))
 	return nil
+}
+
+// source is a segment as one reader reads it: past the page cache or through it.
+type source struct {
+	*segment
+	cached bool
+}
+
+func (s source) read(p []byte, off int64) (int, error) {
+	if c, ok := s.file.(CachedFile); ok && s.cached {
+		return c.ReadCached(p, off)
+	}
+	return s.file.ReadAt(p, off)
 }
 
 // acquireFor is acquire for a segment whose extent e is to be opened.
@@ -67,7 +91,7 @@ func (e Extent) frame(d Domain, i int64) frameID {
 }
 
 // readFrames reads the frames of a long range side by side.
-func (s *Store) readFrames(ctx context.Context, seg *segment, d Domain, e Extent, p []byte, off int64) error {
+func (s *Store) readFrames(ctx context.Context, seg source, d Domain, e Extent, p []byte, off int64) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for len(p) > 0 {
@@ -81,7 +105,7 @@ func (s *Store) readFrames(ctx context.Context, seg *segment, d Domain, e Extent
 }
 
 // readFrame fills p from byte off of a frame on.
-func (s *Store) readFrame(ctx context.Context, seg *segment, id frameID, p []byte, off int) error {
+func (s *Store) readFrame(ctx context.Context, seg source, id frameID, p []byte, off int) error {
 	if s.ahead.copyTo(ctx, id, p, off) {
 		return nil
 	}
@@ -90,7 +114,7 @@ func (s *Store) readFrame(ctx context.Context, seg *segment, id frameID, p []byt
 
 // openFrame is readFrame from the disk. With the frame's toc at hand it reads only the packages asked
 // for; without it, the header too, in the same read if that is near.
-func (s *Store) openFrame(ctx context.Context, seg *segment, id frameID, p []byte, off int) error {
+func (s *Store) openFrame(ctx context.Context, seg source, id frameID, p []byte, off int) error {
 	l := layoutOf(id.length)
 	first, last := off/PackageSize, (off+len(p)-1)/PackageSize
 	_, end := l.span(last)
@@ -115,7 +139,7 @@ func (s *Store) openFrame(ctx context.Context, seg *segment, id frameID, p []byt
 	}
 	defer s.buffers.put(buf)
 	if t == nil {
-		if t, err = s.openTOC(buf, seg, id); err != nil {
+		if t, err = s.openTOC(buf, seg.segment, id); err != nil {
 			return err
 		}
 	}
@@ -129,13 +153,13 @@ func (s *Store) openFrame(ctx context.Context, seg *segment, id frameID, p []byt
 }
 
 // readBlocks reads n bytes at off, rounded up to blocks, into a buffer which the caller puts back.
-func (s *Store) readBlocks(ctx context.Context, seg *segment, off int64, n int) ([]byte, error) {
+func (s *Store) readBlocks(ctx context.Context, seg source, off int64, n int) ([]byte, error) {
 	size := int(roundUp(int64(n)))
 	buf, err := s.buffers.get(ctx, size)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := seg.file.ReadAt(buf[:size], off); err != nil {
+	if _, err := seg.read(buf[:size], off); err != nil {
 		s.buffers.put(buf)
 		if errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("%w: segment %d is cut off", ErrCorrupt, seg.number)
@@ -146,13 +170,13 @@ func (s *Store) readBlocks(ctx context.Context, seg *segment, off int64, n int) 
 }
 
 // readTOC reads and authenticates a frame's header.
-func (s *Store) readTOC(ctx context.Context, seg *segment, id frameID) (*toc, error) {
+func (s *Store) readTOC(ctx context.Context, seg source, id frameID) (*toc, error) {
 	buf, err := s.readBlocks(ctx, seg, id.offset, layoutOf(id.length).header)
 	if err != nil {
 		return nil, err
 	}
 	defer s.buffers.put(buf)
-	return s.openTOC(buf, seg, id)
+	return s.openTOC(buf, seg.segment, id)
 }
 
 // openTOC is parseTOC, remembering what it found.
@@ -205,7 +229,7 @@ func (s *Store) Verify(ctx context.Context, d Domain, e Extent) error {
 	defer seg.release()
 	frames := (int64(e.Length) + FrameSize - 1) / FrameSize
 	for i := range frames {
-		if err := s.verifyFrame(ctx, seg, e.frame(d, i)); err != nil {
+		if err := s.verifyFrame(ctx, source{segment: seg}, e.frame(d, i)); err != nil {
 			s.dropCached(frameKey{e.Segment, int64(e.Offset) + i*maxFrameDisk})
 			return err
 		}
@@ -213,14 +237,14 @@ func (s *Store) Verify(ctx context.Context, d Domain, e Extent) error {
 	return nil
 }
 
-func (s *Store) verifyFrame(ctx context.Context, seg *segment, id frameID) error {
+func (s *Store) verifyFrame(ctx context.Context, seg source, id frameID) error {
 	l := layoutOf(id.length)
 	buf, err := s.readBlocks(ctx, seg, id.offset, l.disk)
 	if err != nil {
 		return err
 	}
 	defer s.buffers.put(buf)
-	t, err := s.parseTOC(buf, seg, id)
+	t, err := s.parseTOC(buf, seg.segment, id)
 	if err != nil {
 		return err
 	}

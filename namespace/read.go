@@ -8,7 +8,8 @@ import (
 	"k3fs/chunkstore"
 )
 
-// readLayout fills p with a content's bytes from off on: n < len(p) only at the end of the content.
+// readLayout fills p with a content's bytes from off on: n < len(p) only at the end of the content. It reads
+// through the page cache, for S3 has no other.
 func (fs *FS) readLayout(ctx context.Context, d chunkstore.Domain, l *layout, p []byte, off int64) (int, error) {
 	if off < 0 || off >= l.Size {
 		return 0, nil
@@ -34,7 +35,7 @@ func (fs *FS) readLayout(ctx context.Context, d chunkstore.Domain, l *layout, p 
 			at = s.Off
 		}
 		n := min(s.end(), end) - at
-		if err := fs.chunks.ReadAt(ctx, d, s.extent(), p[at-off:at-off+n], int64(s.Skip)+at-s.Off); err != nil {
+		if err := fs.chunks.ReadCached(ctx, d, s.extent(), p[at-off:at-off+n], int64(s.Skip)+at-s.Off); err != nil {
 			return 0, err
 		}
 		at += n
