@@ -14,13 +14,14 @@ PACKAGES := ./...
 # which drive a daemon in a process of its own.
 RACE     ?= ./metastore/... ./chunkstore/... ./tenancy/... ./namespace/... ./fusefs/... ./s3api/... ./daemon/...
 FUZZTIME ?= 3s
+STATES   ?= 100000
 DATA     ?=
 BENCH    ?=
 
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: DATA=dir (run), BENCH="arguments" (bench), FUZZTIME=3s (fuzz), K3FS_E2E=long (e2e)\n'
+	@printf '\nVariables: DATA=dir (run), BENCH="arguments" (bench), FUZZTIME=3s (fuzz), STATES=100000 (crash),\n           K3FS_E2E=long (e2e)\n'
 
 .PHONY: build
 build: ## build bin/k3fs, a static binary
@@ -35,9 +36,10 @@ deps: ## install what the tests need and lack (Debian, Go and npm packages)
 	@.ci/deps
 
 .PHONY: test
-test: ## run everything: deps, lint, unit, race, fuzz smoke and end-to-end tests
+test: ## run everything: deps, lint, unit, race, crash states, fuzz smoke, end-to-end tests
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory build lint unit race fuzz e2e
+	@for step in build lint unit race crash fuzz e2e; do \
+	  begun=$$SECONDS; echo "== $$step"; $(MAKE) --no-print-directory $$step; echo "== $$step: $$((SECONDS - begun)) s"; done
 
 .PHONY: lint
 lint: bin/tools/staticcheck ## check format, go vet and staticcheck
@@ -53,6 +55,10 @@ unit: ## run every test but the end-to-end ones
 .PHONY: race
 race: ## run the tests of RACE="packages" under the race detector, briefly
 	@go test -race -short $(RACE)
+
+.PHONY: crash
+crash: ## check STATES=100000 crash states of the chunk store and the namespace
+	@scripts/crash $(STATES)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME each

@@ -20,7 +20,7 @@ import (
 
 const crashDomain = 3
 
-var crashWorkloads = flag.Int("crash.workloads", 60, "workloads of TestCrash, of about 400 states each")
+var crashWorkloads = flag.Int("crash.workloads", 20, "workloads of TestCrash, of about 400 states each")
 
 // ledger is what a run knows of its extents: what they hold, and what was promised of them.
 type ledger struct {

@@ -40,6 +40,10 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger) erro
 	limitMemory(cfg.Limits.Memory, log)
 	d := &Daemon{cfg: cfg, log: log, version: version, notify: notifier{log}, failed: make(chan error, 2)}
 	if err := d.open(ctx); err != nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			log.Info("stopped before it served")
+			return d.close()
+		}
 		return errors.Join(err, d.close())
 	}
 	reason := d.serve(ctx)

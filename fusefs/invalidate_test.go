@@ -122,7 +122,7 @@ func TestAnswerOvertakenByChange(t *testing.T) {
 
 			var once sync.Once
 			changed := make(chan struct{})
-			door.fs.after = func(got string) {
+			door.fs.after.Store(new(func(got string) {
 				if got != op {
 					return
 				}
@@ -140,7 +140,7 @@ func TestAnswerOvertakenByChange(t *testing.T) {
 					<-committed
 					time.Sleep(20 * time.Millisecond) // let the notification come first, if it can
 				})
-			}
+			}))
 			_, _ = os.Stat(filepath.Join(dir, "d", "key"))
 			_, _ = os.ReadDir(filepath.Join(dir, "d"))
 			_, _ = os.Stat(filepath.Join(dir, "d"))

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k3fs/namespace"
@@ -16,9 +17,9 @@ type memFS struct {
 	mu    sync.RWMutex
 	nodes map[namespace.Ino]*memNode
 	next  namespace.Ino
-	after func(op string) // called without locks when a read of the tree has its answer
-	scrap bool            // all blocks are one: for benchmarks, where memory that is new costs most
-	block []byte          // that one
+	after atomic.Pointer[func(op string)] // called without locks when a read of the tree has its answer
+	scrap bool                            // all blocks are one: for benchmarks, where memory that is new costs most
+	block []byte                          // that one
 }
 
 type memNode struct {
@@ -115,8 +116,8 @@ func (fs *memFS) drop(n *memNode) {
 }
 
 func (fs *memFS) hook(op string) {
-	if fs.after != nil {
-		fs.after(op)
+	if after := fs.after.Load(); after != nil {
+		(*after)(op)
 	}
 }
 

@@ -318,12 +318,12 @@ func TestFsyncIgnoresSignals(t *testing.T) {
 	require.NoError(t, err)
 	defer f.Close()
 	syncing := make(chan int)
-	fs.after = func(op string) {
+	fs.after.Store(new(func(op string) {
 		if op == "fsync" {
 			syncing <- 1
 			time.Sleep(50 * time.Millisecond)
 		}
-	}
+	}))
 	done := make(chan error)
 	var tid atomic.Int64
 	go func() {

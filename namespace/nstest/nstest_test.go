@@ -20,7 +20,7 @@ var (
 	crashSeed   = flag.Uint64("crash-seed", 1, "the first seed")
 )
 
-// TestPowerCuts explores crash states; -crash-states=100000 is what CI asks for.
+// TestPowerCuts explores crash states; CI asks for many more (scripts/crash).
 func TestPowerCuts(t *testing.T) {
 	want := *crashStates
 	if testing.Short() {
