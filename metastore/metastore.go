@@ -46,8 +46,8 @@ var (
 const (
 	MaxKeyBytes    = 4 << 10  // of a key
 	MaxValueBytes  = 64 << 10 // of a value
-	MaxUpdateKeys  = 24 << 10 // writes in one update
-	MaxUpdateBytes = 2 << 20  // keys and values of one update, in bytes
+	MaxUpdateKeys  = 8 << 10  // writes in one update
+	MaxUpdateBytes = 1 << 20  // keys and values of one update, in bytes
 )
 
 // Durability says when an update may be acknowledged.

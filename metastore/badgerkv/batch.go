@@ -201,7 +201,10 @@ func (s *Store) writeBadger(b *batch, ts uint64) error {
 	}
 	txn := s.db.NewTransactionAt(ts, true)
 	defer txn.Discard()
-	arena := make([]byte, 0, b.bytes+b.entries.Len()*(1+8+sealSize))
+	if need := b.bytes + b.entries.Len()*(1+8+sealSize); cap(s.arena) < need {
+		s.arena = make([]byte, 0, need)
+	}
+	arena := s.arena[:0] // Badger has copied what is in it once the commit returns
 	var err error
 	b.entries.Ascend(func(e layer.Entry) bool {
 		start := len(arena)

@@ -1,11 +1,15 @@
 package badgerkv
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -178,4 +182,94 @@ func BenchmarkScan(b *testing.B) {
 	b.Run("10", func(b *testing.B) { scan(b, 10, false) })
 	b.Run("1000", func(b *testing.B) { scan(b, 1000, false) })
 	b.Run("1000keys", func(b *testing.B) { scan(b, 1000, true) })
+}
+
+// BenchmarkFill makes the records of b.N files, three each, by four writers at once, reads them, and tells
+// the most memory that the process took: all of it, and without the pages of mapped files. Run it with
+// -benchtime=400000x and GOMEMLIMIT=400MiB, as the daemon sets it.
+func BenchmarkFill(b *testing.B) {
+	if b.N == 1 {
+		return // the trial run
+	}
+	s := mustOpen(b, testOptions(b.TempDir()))
+	ended, anon := make(chan struct{}), make(chan float64)
+	go func() { anon <- peakAnon(ended) }()
+	b.ResetTimer()
+	makeFiles(b, s, b.N, 4)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
+	b.StopTimer()
+	b.ReportMetric(memoryMiB("VmHWM"), "peak-MiB")
+	b.ReportMetric(memoryMiB("RssFile")+memoryMiB("RssShmem"), "file-MiB")
+	close(ended)
+	b.ReportMetric(<-anon, "anon-MiB")
+	const gets, scans = 20_000, 200
+	start := time.Now()
+	for range gets {
+		require.NoError(b, s.View(b.Context(), func(r metastore.Reader) error {
+			_, err := r.Get(append([]byte("i"), benchKey(rand.IntN(b.N))...))
+			return err
+		}))
+	}
+	b.ReportMetric(float64(time.Since(start).Microseconds())/gets, "µs/get")
+	start = time.Now()
+	for range scans {
+		n, dir := 0, rand.IntN(b.N/1000)
+		require.NoError(b, s.View(b.Context(), func(r metastore.Reader) error {
+			from, to := benchKey(dir*1000), benchKey(dir*1000+1000)
+			return r.Scan(metastore.Range{From: append([]byte("e"), from...), To: append([]byte("e"), to...)},
+				func(_, _ []byte) (bool, error) { n++; return true, nil })
+		}))
+		require.Equal(b, 1000, n)
+	}
+	b.ReportMetric(float64(time.Since(start).Microseconds())/scans, "µs/scan")
+	require.NoError(b, s.Close())
+}
+
+func makeFiles(b *testing.B, s *Store, creates, writers int) {
+	value := benchValue()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= creates {
+					return
+				}
+				if err := s.Update(context.Background(), metastore.Ordered, createLike(i, value)); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.NoError(b, s.Sync(context.Background()))
+}
+
+// peakAnon is the most anonymous memory that was seen until ended, in MiB.
+func peakAnon(ended <-chan struct{}) (peak float64) {
+	for {
+		select {
+		case <-ended:
+			return peak
+		case <-time.After(20 * time.Millisecond):
+			peak = max(peak, memoryMiB("RssAnon"))
+		}
+	}
+}
+
+// memoryMiB reads a field of /proc/self/status.
+func memoryMiB(field string) float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err == nil {
+		for line := range strings.Lines(string(status)) {
+			if rest, ok := strings.CutPrefix(line, field+":"); ok {
+				var kib float64
+				_, _ = fmt.Sscan(rest, &kib)
+				return kib / 1024
+			}
+		}
+	}
+	return 0
 }

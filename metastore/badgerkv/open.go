@@ -37,15 +37,15 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		opts: o, log: o.Logger, filling: newBatch(),
 		work: make(chan struct{}, 1), stopped: make(chan struct{}),
-		quit: make(chan struct{}), committed: make(chan struct{}), scrubbed: make(chan struct{}),
+		quit: make(chan struct{}), committed: make(chan struct{}), scrubbed: make(chan struct{}), trimmed: make(chan struct{}),
 		idle: make(chan struct{}),
 	}
-	s.badgerDir = filepath.Join(o.Dir, badgerName)
 	seed := maphash.MakeSeed()
 	s.reads.New = func() any { return &readSet{seed: seed} }
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
+	go s.trimmer()
 	if o.ReadOnly {
 		close(s.committed)
 		close(s.scrubbed)
@@ -57,6 +57,14 @@ func Open(o Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
+	dir, err := filepath.Abs(s.opts.Dir)
+	if err != nil {
+		return fmt.Errorf("badgerkv: %w", err)
+	}
+	s.badgerDir = filepath.Join(dir, badgerName)
+	if s.memTable, err = memTable(s.badgerDir, s.opts.MemTable); err != nil {
+		return fmt.Errorf("badgerkv: %w", err)
+	}
 	keys, err := deriveKeys(s.opts.Key)
 	if err != nil {
 		return err
@@ -137,7 +145,7 @@ func (s *Store) badgerOptions(k keys) badger.Options {
 		WithCompression(options.None).
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithEncryptionKey(k.badger).
-		WithMemTableSize(s.opts.MemTable).
+		WithMemTableSize(s.memTable).
 		WithNumMemtables(2).
 		WithNumCompactors(2).
 		WithBlockCacheSize(s.opts.BlockCache).
@@ -146,6 +154,23 @@ func (s *Store) badgerOptions(k keys) badger.Options {
 		WithValueLogFileSize(1 << 20).
 		WithMetricsEnabled(false).
 		WithLogger(badgerLog{s.log})
+}
+
+// memTable is the size of memtables for this run: what is wanted, or that of an earlier run whose log is
+// left to be replayed, which would not fit into less. Badger makes a log twice as long as its memtable.
+func memTable(dir string, wanted int64) (int64, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			return 0, err
+		}
+		wanted = max(wanted, info.Size()/2)
+	}
+	return wanted, nil
 }
 
 // openBadger turns panics, Badger's way to report some kinds of damage, into errors.
@@ -174,7 +199,7 @@ func (s *Store) load() error {
 	s.newest.Store(&view{base: b, top: s.filling.entries.Snapshot()})
 	s.db.SetDiscardTs(last)
 	var err error
-	if s.marks, err = loadMarks(b.txn, s.sealer, last, 4*s.opts.MemTable); err != nil {
+	if s.marks, err = loadMarks(b.txn, s.sealer, last, 4*s.memTable); err != nil {
 		return fmt.Errorf("%w; restore the store from a backup", err)
 	}
 	return nil
@@ -189,6 +214,7 @@ func (s *Store) Close() error {
 	s.wake()
 	<-s.committed
 	<-s.scrubbed
+	<-s.trimmed
 	var err error
 	if failure := s.failure.Load(); failure != nil {
 		err = *failure

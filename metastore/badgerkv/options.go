@@ -32,6 +32,9 @@ type Options struct {
 	// BlockCache and IndexCache bound Badger's caches, in bytes. The index cache should hold the bloom
 	// filters and block indexes of all tables, about 3 bytes a key.
 	BlockCache, IndexCache int64
+	// Mapped bounds the resident pages of mapped files in the process, in bytes: beyond it those of
+	// Badger's tables are left to the page cache.
+	Mapped int64
 	// LowWater is how many bytes must be free on the file system for Ordered and Durable updates. 0 means
 	// 256 MiB, which is what Badger may need to flush and compact; on a file system under 2 GiB, as
 	// much of that as a store of its size can need. Others must not fill the file system below it.
@@ -55,12 +58,13 @@ const (
 	defaultFlushInterval = 250 * time.Millisecond
 	maxFlushInterval     = time.Second
 	defaultScrubInterval = time.Hour
-	defaultMaxUnflushed  = 32 << 20
+	defaultMaxUnflushed  = 16 << 20
 	defaultBlockCache    = 32 << 20
 	defaultIndexCache    = 48 << 20
+	defaultMapped        = 64 << 20
 	// defaultMemTable lets one Badger transaction (15 % of it) hold an update of MaxUpdateBytes in
 	// MaxUpdateKeys keys, with what sealing and Badger add to each.
-	defaultMemTable = 22 << 20
+	defaultMemTable = 10 << 20
 	defaultLowWater = 256 << 20
 	defaultBallast  = 64 << 20
 )
@@ -75,6 +79,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.MemTable, defaultMemTable)
 	setDefault(&o.BlockCache, defaultBlockCache)
 	setDefault(&o.IndexCache, defaultIndexCache)
+	setDefault(&o.Mapped, defaultMapped)
 	if o.FreeSpace == nil {
 		o.FreeSpace = statfs
 	}

@@ -46,10 +46,6 @@ func (s *Store) openReadOnly(keys keys) (err error) {
 
 // copyBadger makes to, an empty directory, hold what Badger needs to read from.
 func copyBadger(from, to string) error {
-	from, err := filepath.Abs(from)
-	if err != nil {
-		return err
-	}
 	entries, err := os.ReadDir(from)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // its absence is judged like that of its manifest
 		return err

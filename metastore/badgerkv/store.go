@@ -47,6 +47,7 @@ type Store struct {
 	reads  sync.Pool // of *readSet
 
 	badgerDir string // where Badger's files are
+	memTable  int64  // size of Badger's memtables in this run
 	scratch   string // to be removed at the end, see openReadOnly
 
 	newest    atomic.Pointer[view]
@@ -70,12 +71,14 @@ type Store struct {
 	batches  uint64 // the last one that is durable
 	marks    *marks
 	anchored time.Time // when the anchor was synced
+	arena    []byte    // of what goes to Badger, reused
 
 	work      chan struct{} // wakes the committer
 	stopped   chan struct{} // closed by a failed write
 	quit      chan struct{} // closed by Close
 	committed chan struct{} // closed when the committer has ended
 	scrubbed  chan struct{} // closed when the scrubber has ended
+	trimmed   chan struct{} // closed when the trimmer has ended
 	idle      chan struct{} // closed when the last base has ended
 }
 

@@ -328,7 +328,7 @@ func testLimits(t *testing.T, s metastore.Store) {
 		"key":            func(txn metastore.Txn) error { return txn.Set(append(long, 0), nil) },
 		"deleted key":    func(txn metastore.Txn) error { return txn.Delete(append(long, 0)) },
 		"keys":           fill(metastore.MaxUpdateKeys+1, 0),
-		"bytes":          fill(33, 64<<10-8),
+		"bytes":          fill(17, 64<<10-8),
 		"ignored errors": func(txn metastore.Txn) error { _ = txn.Set([]byte("k"), append(big, 0)); return ignore(txn) },
 	} {
 		require.ErrorIs(t, update(fn), metastore.ErrTooBig, name)
@@ -338,7 +338,7 @@ func testLimits(t *testing.T, s metastore.Store) {
 	per := metastore.MaxUpdateBytes/metastore.MaxUpdateKeys - 8
 	require.NoError(t, update(fill(metastore.MaxUpdateKeys, per)))
 	require.Len(t, dumpAll(t, s), metastore.MaxUpdateKeys)
-	require.NoError(t, update(fill(32, 64<<10-8)))
+	require.NoError(t, update(fill(16, 64<<10-8)))
 	require.NoError(t, update(func(txn metastore.Txn) error { // a key that is set again counts once
 		for range 100 {
 			if err := txn.Set([]byte("k"), big); err != nil {
