@@ -77,7 +77,7 @@ func TestS3cmd(t *testing.T) {
 
 func TestJavaScript(t *testing.T) {
 	harness.NeedTools(t, "node", "npm")
-	js := testdata(t, "js")
+	js := filepath.Join(harness.ModuleRoot(), "e2e", "js") // .ci/deps installs it
 	if _, err := os.Stat(filepath.Join(js, "node_modules", "@aws-sdk", "client-s3")); err != nil {
 		ci := exec.Command("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
 		ci.Dir = js
