@@ -63,15 +63,15 @@ func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, au
 
 // node is what the checker keeps of an inode.
 type node struct {
-	typ           Type
-	nlink         uint32
-	names         uint32 // entries that name it
-	links         uint32 // nL records
-	subdirs       uint32
-	parent        Ino
-	bucket, owner uint64
-	xattrs, draft bool
-	rooted        bool // known to hang on the root, or on a tree being removed
+	typ               Type
+	nlink             uint32
+	names             uint32 // entries that name it
+	links             uint32 // nL records
+	subdirs           uint32
+	parent            Ino
+	bucket, owner     uint64
+	xattrs, unsettled bool
+	rooted            bool // known to hang on the root, or on a tree being removed
 }
 
 // checker is a check under way.
@@ -162,7 +162,7 @@ func (c *checker) inodes() error {
 		c.report.Inodes++
 		c.number("inode", uint64(i))
 		c.nodes[i] = &node{typ: Type(n.Type), nlink: n.Nlink, parent: Ino(n.Parent), bucket: n.Bucket, owner: n.Owner,
-			xattrs: n.Xattrs, draft: n.Draft != nil}
+			xattrs: n.Xattrs, unsettled: n.unsettled()}
 		if Type(n.Type) != File && n.Draft != nil || Type(n.Type) != File && Type(n.Type) != Dir && n.Published != nil {
 			c.problem("content", "inode %d of type %d has a content", i, n.Type)
 		}
@@ -175,8 +175,8 @@ func (c *checker) inodes() error {
 			c.problem("size", "inode %d says %d bytes, and its content does not", i, n.Size)
 		}
 		_, err := c.r.Get(draftKey(i))
-		if noted := err == nil; noted != (n.Draft != nil) {
-			c.problem("draft", "inode %d: draft %v, noted for recovery %v", i, n.Draft != nil, noted)
+		if noted := err == nil; noted != n.unsettled() {
+			c.problem("draft", "inode %d: unsettled %v, noted for recovery %v", i, n.unsettled(), noted)
 		}
 		return nil
 	})
@@ -340,8 +340,8 @@ func (c *checker) small() error {
 			return nil
 		}),
 		c.table(kDraft, 8, func(rest, _ []byte) error {
-			if n := c.nodes[ino(rest)]; n == nil || !n.draft {
-				c.problem("draft", "inode %d is noted to have a draft, and has none", ino(rest))
+			if n := c.nodes[ino(rest)]; n == nil || !n.unsettled {
+				c.problem("draft", "inode %d is noted as unsettled, and is not", ino(rest))
 			}
 			return nil
 		}),

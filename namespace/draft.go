@@ -103,6 +103,9 @@ func (f *file) begin(n *inodeRec, l *layout) {
 	if n.Draft != nil || n.Published == nil {
 		f.published = 0
 	}
+	if n.content() == nil { // not even its emptiness is recorded: a crash would take the file
+		f.saved = 0
+	}
 	f.stand(n.content(), l)
 }
 

@@ -360,7 +360,7 @@ func TestRecoverDraftsAndZombies(t *testing.T) {
 
 	w2 := &world{disk: w.disk.CrashClone(rand.New(rand.NewPCG(1, 1))), keys: w.keys, bucket: w.bucket}
 	w2.open(t, w.kv.Crash(0, w2.kvOptions()))
-	require.NoError(t, w2.fs.publishPersistedDrafts(ctx))
+	require.NoError(t, w2.fs.settleDrafts(ctx))
 	require.NoError(t, w2.fs.dropZombies(ctx))
 	require.True(t, bytes.Equal(data, w2.published(t, a.Ino())))
 	_, err = w2.GetAttr(ctx, b.Ino())

@@ -150,6 +150,9 @@ func (v *View) create(ctx context.Context, parent Ino, name string, n NewNode, f
 		if rec, err = t.attach(ino, parent, p, name, n); err != nil {
 			return err
 		}
+		if err := t.Set(draftKey(ino), nil); err != nil {
+			return err
+		}
 		return t.putInode(ino, rec)
 	})
 	if err != nil || old.found() {

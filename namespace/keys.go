@@ -23,7 +23,7 @@ import (
 //	nE segment(8) offset(8)                      extentRec        an extent's references
 //	nO content(8)                                orphanRec        a content to drop once unread, or one being built
 //	nZ ino(8)                                    empty            an inode without a name that was still open
-//	nW ino(8)                                    empty            an inode whose record has a draft: recovery publishes it
+//	nW ino(8)                                    empty            a file with a persisted draft, or never published: recovery settles it
 //	nR segment(8)                                empty            a segment of an earlier run whose unreferenced room was given back
 //	nT seq(8)                                    treeRec          a detached tree to delete
 //	nB ino(8)                                    bucketRec        a bucket's settings

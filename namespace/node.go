@@ -322,6 +322,8 @@ func (t *txn) eraseInode(ino Ino, n *inodeRec) error {
 		if err := t.fs.dropContent(t, d, n.Draft); err != nil {
 			return err
 		}
+	}
+	if n.unsettled() {
 		if err := t.Delete(draftKey(ino)); err != nil {
 			return err
 		}

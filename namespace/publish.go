@@ -200,8 +200,13 @@ func (f *file) publish(ctx context.Context, door Observer) error {
 	stored, err := f.store(ctx, l, func(t *txn, n *inodeRec, c contentRec) error {
 		c.ETag, c.Time = newETag(contentID(c.ID)), t.now
 		old, draft := n.Published, n.Draft
+		if n.unsettled() {
+			if err := t.Delete(draftKey(f.ino)); err != nil {
+				return err
+			}
+		}
 		n.Published, n.Draft = &c, nil
-		if err := f.dropDraft(t, draft); err != nil {
+		if err := t.fs.dropContent(t, f.d, draft); err != nil {
 			return err
 		}
 		return t.fs.dropContent(t, f.d, old)
@@ -210,16 +215,6 @@ func (f *file) publish(ctx context.Context, door Observer) error {
 		f.published, f.kept, f.keptSlices = f.saved, nil, nil
 	}
 	return err
-}
-
-func (f *file) dropDraft(t *txn, draft *contentRec) error {
-	if draft == nil {
-		return nil
-	}
-	if err := t.Delete(draftKey(f.ino)); err != nil {
-		return err
-	}
-	return t.fs.dropContent(t, f.d, draft)
 }
 
 // promote publishes the persisted draft as it is; done is false if there is none. f.mu must be held.

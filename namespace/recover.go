@@ -19,7 +19,7 @@ func (fs *FS) recover(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"giving up contents that were being built", fs.dropUnfinished},
-		{"publishing synced drafts", fs.publishPersistedDrafts},
+		{"settling drafts", fs.settleDrafts},
 		{"removing files that were open without a name", fs.dropZombies},
 		{"giving back room that nothing refers to", fs.sweepSegments},
 		{"forgetting finished uploads", fs.forgetDone},
