@@ -111,7 +111,7 @@ func Defaults() Config {
 		},
 		Mount:  MountConfig{AllowOther: true},
 		Admin:  AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
-		Limits: LimitsConfig{Memory: 400 << 20, StopDeadline: 9 * time.Second},
+		Limits: LimitsConfig{Memory: 352 << 20, StopDeadline: 9 * time.Second},
 	}
 }
 

@@ -186,7 +186,7 @@ func BenchmarkScan(b *testing.B) {
 
 // BenchmarkFill makes the records of b.N files, three each, by four writers at once, reads them, and tells
 // the most memory that the process took: all of it, and without the pages of mapped files. Run it with
-// -benchtime=400000x and GOMEMLIMIT=400MiB, as the daemon sets it.
+// -benchtime=400000x and GOMEMLIMIT=352MiB, as the daemon sets it.
 func BenchmarkFill(b *testing.B) {
 	if b.N == 1 {
 		return // the trial run
