@@ -336,19 +336,26 @@ func (t *txn) eraseInode(ino Ino, n *inodeRec) error {
 	return t.Delete(inodeKey(ino))
 }
 
+// toRemove finds an entry that is to leave parent.
+func (v *View) toRemove(t *txn, parent Ino, name string) (*inodeRec, entry, error) {
+	p, err := v.dirForChange(t, parent, tenancy.DeleteObject)
+	if err != nil {
+		return nil, entry{}, err
+	}
+	e, err := resolve(t, parent, name)
+	if err == nil && !e.found() {
+		err = of(NotFound)
+	}
+	return p, e, err
+}
+
 // Unlink implements Posix (unlink(2)).
 func (v *View) Unlink(ctx context.Context, parent Ino, name string) error {
 	err := v.update(ctx, metastore.Reclaim, func(t *txn) error {
-		p, err := v.dirForChange(t, parent, tenancy.DeleteObject)
-		if err != nil {
-			return err
-		}
-		e, err := resolve(t, parent, name)
+		p, e, err := v.toRemove(t, parent, name)
 		switch {
 		case err != nil:
 			return err
-		case !e.found():
-			return of(NotFound)
 		case isDirName(e.stored):
 			return of(IsDir)
 		}
@@ -373,16 +380,10 @@ func (v *View) Rmdir(ctx context.Context, parent Ino, name string) error {
 		return fail("rmdir", name, v.rmBucketDir(ctx, name))
 	}
 	err := v.update(ctx, metastore.Reclaim, func(t *txn) error {
-		p, err := v.dirForChange(t, parent, tenancy.DeleteObject)
-		if err != nil {
-			return err
-		}
-		e, err := resolve(t, parent, name)
+		p, e, err := v.toRemove(t, parent, name)
 		switch {
 		case err != nil:
 			return err
-		case !e.found():
-			return of(NotFound)
 		case !isDirName(e.stored):
 			return of(NotDir)
 		}
