@@ -36,9 +36,13 @@ func list(t *testing.T, dir string, size int, between func(names []string)) []st
 	}
 }
 
-func TestReadDirLarge(t *testing.T) {
-	_, dir := mountedMem(t)
-	const n = 100_000
+func TestReadDirLarge(t *testing.T) { onBoth(t, testReadDirLarge) }
+
+func testReadDirLarge(t *testing.T, dir string) {
+	n := 100_000
+	if raceDetector {
+		n = 5000
+	}
 	fill(t, dir, n)
 	for _, size := range []int{1 << 10, 1 << 15, 1 << 20} {
 		names := list(t, dir, size, nil)
@@ -50,9 +54,13 @@ func TestReadDirLarge(t *testing.T) {
 }
 
 // Removing while reading, as rm -r does, meets every name exactly once.
-func TestReadDirWhileRemoving(t *testing.T) {
-	_, dir := mountedMem(t)
-	const n = 5000
+func TestReadDirWhileRemoving(t *testing.T) { onBoth(t, testReadDirWhileRemoving) }
+
+func testReadDirWhileRemoving(t *testing.T, dir string) {
+	n := 5000
+	if raceDetector {
+		n = 2500
+	}
 	for _, size := range []int{1 << 10, 1 << 15} {
 		fill(t, dir, n)
 		names := list(t, dir, size, func(names []string) {
@@ -66,8 +74,9 @@ func TestReadDirWhileRemoving(t *testing.T) {
 }
 
 // Names that stay are met exactly once whatever else comes and goes.
-func TestReadDirWhileChanging(t *testing.T) {
-	_, dir := mountedMem(t)
+func TestReadDirWhileChanging(t *testing.T) { onBoth(t, testReadDirWhileChanging) }
+
+func testReadDirWhileChanging(t *testing.T, dir string) {
 	const n = 3000
 	fill(t, dir, n)
 	round := 0
@@ -88,8 +97,9 @@ func TestReadDirWhileChanging(t *testing.T) {
 	}
 }
 
-func TestSeekDir(t *testing.T) {
-	_, dir := mountedMem(t)
+func TestSeekDir(t *testing.T) { onBoth(t, testSeekDir) }
+
+func testSeekDir(t *testing.T, dir string) {
 	const n = 4000
 	fill(t, dir, n)
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)

@@ -87,8 +87,8 @@ func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut)
 func isWriteback(in *fuse.SetAttrIn) bool { return in.Valid == fuse.FATTR_MTIME|fuse.FATTR_CTIME }
 
 // known answers such a request if there is nothing to change. The kernel sends one, and waits, at the end of
-// each rename, link and unlink; but the update of that has just set the same ctime, a little earlier, so
-// a second one is spared. Or the inode has gone with its last name: a failure would fail sync(2) later.
+// each rename, link and unlink; but the update of that has just set nearly the same ctime (the kernel's
+// clock is coarse), so a second one is spared. Or the inode has gone with its last name: a failure would fail sync(2) later.
 func (d *door) known(in *fuse.SetAttrIn, since uint64, out *fuse.AttrOut) bool {
 	a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
 	if err != nil {
@@ -98,8 +98,7 @@ func (d *door) known(in *fuse.SetAttrIn, since uint64, out *fuse.AttrOut) bool {
 	d.attr(out, since, &a)
 	mtime, _ := in.GetMTime()
 	ctime, _ := in.GetCTime()
-	late := ctime.Sub(a.Ctime)
-	return mtime.Equal(a.Mtime) && late >= 0 && late < time.Second
+	return mtime.Equal(a.Mtime) && ctime.Sub(a.Ctime).Abs() < time.Second
 }
 
 func (d *door) changes(in *fuse.SetAttrIn) namespace.SetAttr {

@@ -3,6 +3,7 @@ package fusefs
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -29,6 +30,7 @@ func mounted(t testing.TB, o Options) *Mountpoint {
 	needsFUSE(t)
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
+		require.NoError(t, os.Chmod(filepath.Dir(o.Dir), 0o755)) // for tests as nobody
 	}
 	m, err := Mount(context.Background(), o)
 	require.NoError(t, err)

@@ -7,9 +7,11 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/posixtest"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"k3fs/chunkstore"
 	"k3fs/metastore/badgerkv"
@@ -71,6 +73,15 @@ func mountedReal(t *testing.T, metrics Metrics) string {
 	return bucket
 }
 
+// onBoth runs a test on a mount of the double, and in a bucket of a real namespace.
+func onBoth(t *testing.T, test func(t *testing.T, dir string)) {
+	t.Run("memory", func(t *testing.T) {
+		_, dir := mountedMem(t)
+		test(t, dir)
+	})
+	t.Run("namespace", func(t *testing.T) { test(t, mountedReal(t, nil)) })
+}
+
 // The same tests as over the double, in a bucket of a real namespace.
 func TestRealPosix(t *testing.T) {
 	dir := mountedReal(t, nil)
@@ -106,4 +117,19 @@ func TestRealKeepsPages(t *testing.T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	require.Zero(t, c.n["read"])
+}
+
+// Times survive what the kernel caches: a file shows the same ones after its inode was forgotten.
+func TestRealTimes(t *testing.T) {
+	dir := mountedReal(t, nil)
+	path := filepath.Join(dir, "f")
+	require.NoError(t, os.WriteFile(path, []byte("x"), 0o644))
+	want := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
+	omit := unix.Timespec{Nsec: unix.UTIME_OMIT}
+	require.NoError(t, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{omit, unix.NsecToTimespec(want.UnixNano())}, 0))
+	require.NoError(t, os.Rename(path, path+".new"))
+	require.NoError(t, os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0))
+	st, err := os.Stat(path + ".new")
+	require.NoError(t, err)
+	require.True(t, st.ModTime().Equal(want), "%v", st.ModTime())
 }
