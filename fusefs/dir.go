@@ -52,10 +52,11 @@ type placeMark struct {
 	cookie string
 }
 
-// OpenDir implements fuse.RawFileSystem. The kernel keeps the listing, which the Invalidator drops.
+// OpenDir implements fuse.RawFileSystem. The kernel may not keep the listing (FOPEN_CACHE_DIR): it lets a
+// reader go on at its position in a listing that another reader has begun since, and passes over as many
+// entries as were removed in between.
 func (d *door) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	out.Fh = d.dirs.add(&dir{ino: namespace.Ino(in.NodeId)})
-	out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_CACHE_DIR
 	return fuse.OK
 }
 

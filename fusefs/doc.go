@@ -21,7 +21,7 @@
 //
 // # Caches that stay true
 //
-// Entries, absent names, attributes, directory pages and symbolic links are cached by the kernel for an
+// Entries, absent names, attributes and symbolic links, but no listings, are cached by the kernel for an
 // hour. A change made through another door must not be hidden by them once that door has answered.
 // Changes through this mount are the kernel's own and are not told to us. The rule:
 //
@@ -40,9 +40,6 @@
 // version above the one that the request took. What remains is an inode that the kernel is just about to
 // learn of, for which a notification finds nothing to do, and the reply of a SETATTR, which the kernel
 // applies without comparing versions: so inode notifications are repeated once, a moment later.
-//
-// Directory pages are dropped with the inode notification of the parent: an entry notification alone
-// does nothing when the kernel doesn't know the name.
 //
 // Notifications block on locks that the kernel holds while it waits for our replies. So Changed must be
 // called with no lock held that a request needs, and is never called from a request of the same mount.

@@ -65,7 +65,7 @@ func (v *Invalidator) Changed(changes []namespace.Change) {
 		if c.Ino != 0 {
 			(*k).InodeNotify(uint64(c.Ino), attrOnly, 0)
 		}
-		if c.Parent != 0 { // its attributes, and the cached pages of its listing
+		if c.Parent != 0 { // its attributes
 			(*k).InodeNotify(uint64(c.Parent), 0, 0)
 		}
 	}

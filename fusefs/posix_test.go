@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -317,6 +318,43 @@ func testOpenTruncateAndKeptPages(t *testing.T, dir string) {
 	got, err = os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "short\x00\x00\x00", string(got))
+}
+
+// Who removes what it lists sees every entry, whoever else lists the directory before and meanwhile.
+func TestListingWhileRemoving(t *testing.T) {
+	_, root := mountedMem(t)
+	dir := filepath.Join(root, "d")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	const n = 3000
+	for i := range n {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%05d", i)), nil, 0o644))
+	}
+	others := func() {
+		_, err := os.ReadDir(dir)
+		require.NoError(t, err)
+	}
+	others()
+	f, err := os.Open(dir)
+	require.NoError(t, err)
+	defer f.Close()
+	seen := map[string]bool{}
+	for {
+		names, err := f.Readdirnames(100)
+		for _, name := range names {
+			require.False(t, seen[name], "%s comes twice", name)
+			seen[name] = true
+			require.NoError(t, os.Remove(filepath.Join(dir, name)))
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		if len(seen) == 600 {
+			others()
+		}
+	}
+	require.Equal(t, n, len(seen))
+	require.NoError(t, os.Remove(dir))
 }
 
 // A signal that interrupts fsync is not its caller's business.
