@@ -26,9 +26,9 @@ type layout struct {
 func (l *layout) used() int64 { return int64(len(l.Inline)) + mapped(l.Slices) }
 
 const (
-	pageSlices  = 1000  // slices in one page record, which must stay below metastore.MaxValueBytes
-	batchSlices = 5000  // slices that one update stores at most
-	batchRefs   = 2500  // extents whose references one update changes at most
+	pageSlices  = 1000 // slices in one page record, which must stay below metastore.MaxValueBytes
+	batchSlices = 5000 // slices that one update stores at most
+	batchRefs   = 2500 // extents whose references one update changes at most
 )
 
 // contentRange covers every page of a content.
