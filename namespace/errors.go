@@ -5,7 +5,7 @@ import (
 	iofs "io/fs"
 )
 
-//go:generate go run golang.org/x/tools/cmd/stringer -type=Kind
+//go:generate go tool -modfile=../tools/go.mod stringer -type=Kind
 
 // Kind says what went wrong, in terms that both doors can translate (fusefs/errno.go, s3api/errors.go).
 type Kind uint8

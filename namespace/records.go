@@ -5,7 +5,7 @@ import (
 	"k3fs/tenancy"
 )
 
-//go:generate go run github.com/tinylib/msgp -file records.go -o records_gen.go -tests=false -unexported -io=false
+//go:generate go tool -modfile=../tools/go.mod msgp -file records.go -o records_gen.go -tests=false -unexported -io=false
 
 type (
 	contentID uint64
