@@ -1,11 +1,15 @@
 package s3api
 
 import (
-	"fmt"
+	"context"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/stretchr/testify/require"
 
 	"k3fs/tenancy"
@@ -103,11 +107,90 @@ func TestEveryRouteFailsClosed(t *testing.T) {
 	require.NotContains(t, readAll(t, w.call(&w.them, http.MethodGet, "/", "", nil, nil)), "bucket</Name>")
 }
 
+// presign makes a presigned request; change, if not nil, is applied after signing.
+func (w *world) presign(cred *tenancy.Credentials, r route, header http.Header, change func(*http.Request)) *http.Response {
+	w.t.Helper()
+	req, err := http.NewRequest(r.method, w.srv.URL+pathOf(r), nil)
+	require.NoError(w.t, err)
+	q := req.URL.Query()
+	q.Set("X-Amz-Expires", "60")
+	req.URL.RawQuery = q.Encode()
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
+	signed, _, err := signer.PresignHTTP(context.Background(), aws.Credentials{AccessKeyID: cred.AccessKey, SecretAccessKey: cred.Secret},
+		req, "UNSIGNED-PAYLOAD", "s3", "us-east-1", time.Now())
+	require.NoError(w.t, err)
+	if req.URL, err = url.Parse(signed); err != nil {
+		require.NoError(w.t, err)
+	}
+	if change != nil {
+		change(req)
+	}
+	res, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(w.t, err)
+	return res
+}
+
+// Every route refuses a presigned URL that was changed, in every part of it, or that has expired.
+func TestEveryRouteRefusesSpoiltURLs(t *testing.T) {
+	w := newWorld(t)
+	w.want(200, http.MethodPut, "/bucket", "", nil)
+	w.want(200, http.MethodPut, "/bucket/key", "precious", nil)
+	set := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) {
+			q := r.URL.Query()
+			q.Set(name, value)
+			r.URL.RawQuery = q.Encode()
+		}
+	}
+	for _, r := range routes() {
+		header := http.Header{}
+		if r.header != "" {
+			header.Set(r.header, "/bucket/source")
+		}
+		for name, change := range map[string]func(*http.Request){
+			"signature":      set("X-Amz-Signature", strings.Repeat("0", 64)),
+			"expiry":         set("X-Amz-Expires", "61"),
+			"endless":        set("X-Amz-Expires", "604801"),
+			"never":          set("X-Amz-Expires", "0"),
+			"date":           set("X-Amz-Date", "20200101T000000Z"),
+			"credential":     set("X-Amz-Credential", "AKIANOBODY000000/20260101/us-east-1/s3/aws4_request"),
+			"algorithm":      set("X-Amz-Algorithm", "AWS4-HMAC-SHA1"),
+			"signed headers": set("X-Amz-SignedHeaders", "host;x-amz-date"),
+			"parameter":      set("prefix", "other"),
+			"token":          set("X-Amz-Security-Token", "x"),
+			"path":           func(r *http.Request) { r.URL.Path += "x" },
+			"method": func(r *http.Request) {
+				r.Method = map[bool]string{true: http.MethodGet, false: http.MethodDelete}[r.Method == http.MethodDelete]
+			},
+			"unsigned header": func(r *http.Request) { r.Header.Set("X-Amz-Meta-Evil", "1") },
+			"header too":      func(r *http.Request) { r.Header.Set("Authorization", "AWS4-HMAC-SHA256 x") },
+		} {
+			t.Run(r.name+"/"+name, func(t *testing.T) {
+				res := w.presign(&w.mine, r, header, change)
+				defer res.Body.Close()
+				require.GreaterOrEqual(t, res.StatusCode, 400)
+				require.Less(t, res.StatusCode, 500)
+			})
+		}
+		if r.level == service || r.name == "CreateBucket" {
+			continue
+		}
+		t.Run(r.name+"/other tenant", func(t *testing.T) {
+			res := w.presign(&w.them, r, header, nil)
+			defer res.Body.Close()
+			require.GreaterOrEqual(t, res.StatusCode, 400)
+		})
+	}
+	require.Equal(t, "precious", w.want(200, http.MethodGet, "/bucket/key", "", nil))
+	res := w.presign(&w.mine, route{method: http.MethodGet, level: object}, nil, nil)
+	require.Equal(t, "precious", readAll(t, res), "an unspoilt URL is served")
+}
+
 func readAll(t testing.TB, res *http.Response) string {
 	t.Helper()
 	defer res.Body.Close()
-	var b strings.Builder
-	_, err := fmt.Fprint(&b, readBody(res))
-	require.NoError(t, err)
-	return b.String()
+	return readBody(res)
 }
