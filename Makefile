@@ -13,6 +13,8 @@ PACKAGES := ./...
 # The packages whose tests also run under the race detector: everything but the end-to-end tests,
 # which drive a daemon in a process of its own.
 RACE     ?= ./metastore/... ./chunkstore/... ./tenancy/... ./namespace/... ./fusefs/... ./s3api/... ./daemon/...
+# Tests of damage on the disk, one operation after the other: unit runs them.
+NORACE   := ^(TestFlippedByte|TestMissingFile|TestLogCutAnywhere|TestFullDisk|TestPowerCut|TestKilled)$$
 FUZZTIME ?= 3s
 STATES   ?= 100000
 DATA     ?=
@@ -54,7 +56,7 @@ unit: ## run every test but the end-to-end ones
 
 .PHONY: race
 race: ## run the tests of RACE="packages" under the race detector, briefly
-	@go test -race -short $(RACE)
+	@go test -race -short -skip '$(NORACE)' $(RACE)
 
 .PHONY: crash
 crash: ## check STATES=100000 crash states of the chunk store and the namespace

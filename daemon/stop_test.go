@@ -142,7 +142,8 @@ func TestStopInTimeWithTheStoresInUse(t *testing.T) {
 	close(release)
 	<-released
 	require.Eventually(t, func() bool { // closing ends behind our back
-		return d.stores.lock.Fd() == ^uintptr(0)
+		lock, err := lockData(cfg.Data)
+		return err == nil && lock.Close() == nil
 	}, 5*time.Second, 10*time.Millisecond)
 }
 
