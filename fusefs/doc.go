@@ -53,7 +53,7 @@
 //
 // # Locks, in the order in which they may be taken
 //
-//	dir.mu  <  table.mu, writers.mu, Invalidator.mu
+//	dir.mu  <  table.mu, writers.mu, leases.mu, Invalidator.mu
 //
 // No lock but dir.mu is held while the namespace is called.
 package fusefs

@@ -27,6 +27,7 @@ type door struct {
 	files   table[file]
 	dirs    table[dir]
 	writers writers
+	leases  leases
 	reads   readPool
 	kernel  notifier // set before the first request
 }
@@ -44,7 +45,7 @@ func (d *door) Forget(nodeid, nlookup uint64) {}
 // Lookup implements fuse.RawFileSystem. An absent name is an answer too, and cached.
 func (d *door) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	since, parent := d.inv.now(), namespace.Ino(in.NodeId)
-	a, err := d.fs.Lookup(background, parent, name)
+	a, err := d.lookup(parent, name)
 	if err != nil {
 		if kindOf(err) == namespace.NotFound && d.inv.entryFresh(since, parent, name) {
 			out.SetEntryTimeout(d.opts.EntryTTL)
@@ -92,8 +93,7 @@ func isWriteback(in *fuse.SetAttrIn) bool { return in.Valid == fuse.FATTR_MTIME|
 func (d *door) known(in *fuse.SetAttrIn, since uint64, out *fuse.AttrOut) bool {
 	a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
 	if err != nil {
-		k := kindOf(err)
-		return k == namespace.Stale || k == namespace.NotFound
+		return gone(err)
 	}
 	d.attr(out, since, &a)
 	mtime, _ := in.GetMTime()
@@ -243,6 +243,7 @@ func (d *door) closeAll() {
 		}
 	}
 	d.dirs.drain()
+	d.leases.close()
 }
 
 // errno is a status that has no Kind.

@@ -64,6 +64,12 @@ func kindOf(err error) namespace.Kind {
 	return namespace.Internal
 }
 
+// gone reports whether err says that an inode is not there any more.
+func gone(err error) bool {
+	k := kindOf(err)
+	return k == namespace.Stale || k == namespace.NotFound
+}
+
 // nodeStatus is status for requests that name an inode and no entry: an inode that is gone is stale, and
 // the kernel then looks its path up again instead of telling the application that a name which always
 // existed is absent.

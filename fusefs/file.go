@@ -41,6 +41,9 @@ func (d *door) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.
 	f := openFlags(in.Flags)
 	h, err := d.fs.Open(background, namespace.Ino(in.NodeId), f)
 	if err != nil {
+		if gone(err) {
+			d.leases.want()
+		}
 		return d.nodeStatus(err)
 	}
 	if f.Trunc && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {

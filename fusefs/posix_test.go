@@ -320,6 +320,41 @@ func testOpenTruncateAndKeptPages(t *testing.T, dir string) {
 	require.Equal(t, "short\x00\x00\x00", string(got))
 }
 
+// A name that always exists always opens, however fast it is replaced.
+func TestOpenAmongReplacements(t *testing.T) {
+	_, dir := mountedMem(t)
+	path := filepath.Join(dir, "key")
+	require.NoError(t, os.WriteFile(path, []byte("first"), 0o644))
+	var stop atomic.Bool
+	var writers, readers sync.WaitGroup
+	for w := range 4 {
+		writers.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				tmp := fmt.Sprintf("%s.%d", path, w)
+				if err := errors.Join(os.WriteFile(tmp, []byte("next"), 0o644), os.Rename(tmp, path)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 4 {
+		readers.Go(func() {
+			for range 3000 {
+				f, err := os.Open(path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				f.Close()
+			}
+		})
+	}
+	readers.Wait()
+	stop.Store(true)
+	writers.Wait()
+}
+
 // Who removes what it lists sees every entry, whoever else lists the directory before and meanwhile.
 func TestListingWhileRemoving(t *testing.T) {
 	_, root := mountedMem(t)
