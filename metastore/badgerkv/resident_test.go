@@ -22,8 +22,8 @@ func residentTables(t *testing.T, dir string) (kib int) {
 	defer maps.Close()
 	ours := false
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
-		if at := strings.IndexByte(lines.Text(), '/'); at >= 0 {
-			ours = strings.HasPrefix(lines.Text()[at:], dir) && strings.HasSuffix(lines.Text(), ".sst")
+		if name, _, _ := strings.Cut(lines.Text(), " "); !strings.HasSuffix(name, ":") { // a mapping, not a fact about one
+			ours = strings.Contains(lines.Text(), dir) && strings.HasSuffix(lines.Text(), ".sst")
 		}
 		if rest, ok := strings.CutPrefix(lines.Text(), "Rss:"); ok && ours {
 			var n int
