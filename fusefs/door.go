@@ -62,7 +62,13 @@ func (d *door) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut)
 	since := d.inv.now()
 	a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
 	if err != nil {
-		return d.nodeStatus(err)
+		if l := d.leases.symlink(namespace.Ino(in.NodeId)); l != nil && gone(err) {
+			a = l.attr
+			a.Nlink = 0
+			fillAttr(&out.Attr, &a)
+			return fuse.OK
+		}
+		return d.stale(err)
 	}
 	d.attr(out, since, &a)
 	return fuse.OK
@@ -77,7 +83,7 @@ func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut)
 	}
 	a, err := d.fs.SetAttr(background, namespace.Ino(in.NodeId), d.changes(in))
 	if err != nil {
-		return d.status(err)
+		return d.stale(err)
 	}
 	d.attr(out, since, &a)
 	return fuse.OK
@@ -187,7 +193,10 @@ func (d *door) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.E
 func (d *door) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
 	target, err := d.fs.Readlink(background, namespace.Ino(in.NodeId))
 	if err != nil {
-		return nil, d.status(err)
+		if l := d.leases.symlink(namespace.Ino(in.NodeId)); l != nil && gone(err) {
+			return []byte(l.target), fuse.OK
+		}
+		return nil, d.stale(err)
 	}
 	return []byte(target), fuse.OK
 }

@@ -70,11 +70,12 @@ func gone(err error) bool {
 	return k == namespace.Stale || k == namespace.NotFound
 }
 
-// nodeStatus is status for requests that name an inode and no entry: an inode that is gone is stale, and
-// the kernel then looks its path up again instead of telling the application that a name which always
-// existed is absent.
-func (d *door) nodeStatus(err error) fuse.Status {
-	if err != nil && kindOf(err) == namespace.NotFound {
+// stale is status for requests that name an inode and no entry. An inode that is gone is stale: the kernel
+// then looks its path up again instead of telling the application that a name which always existed is
+// absent. Lookups take leases from then on, so that this succeeds.
+func (d *door) stale(err error) fuse.Status {
+	if gone(err) {
+		d.leases.want()
 		return fuse.Status(syscall.ESTALE)
 	}
 	return d.status(err)

@@ -41,10 +41,7 @@ func (d *door) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.
 	f := openFlags(in.Flags)
 	h, err := d.fs.Open(background, namespace.Ino(in.NodeId), f)
 	if err != nil {
-		if gone(err) {
-			d.leases.want()
-		}
-		return d.nodeStatus(err)
+		return d.stale(err)
 	}
 	if f.Trunc && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
 		if err := d.killPriv(h); err != nil {

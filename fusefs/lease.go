@@ -8,10 +8,10 @@ import (
 	"k3fs/namespace"
 )
 
-// How names that are being replaced are opened. The kernel looks a name up, and opens the inode in a second
-// request. If the inode was replaced in between, it is answered ESTALE, and tries again, once. So that the
-// second try can't lose too, lookups hold the files that they find, from the first such answer on and for
-// a moment.
+// How names that are being replaced are used. The kernel looks a name up, and opens, follows or changes the
+// inode in a second request. If the inode was replaced in between, it is answered ESTALE, and tries again,
+// once. So that the second try can't lose too, lookups hold the files and remember the symlinks that they
+// find, from the first such answer on and for a moment.
 const (
 	leaseTime  = 100 * time.Millisecond
 	leaseTries = 100 // that a file is gone between its lookup and our own open
@@ -31,9 +31,13 @@ type leases struct {
 	closed bool                     // guarded by mu
 }
 
+// lease keeps one inode usable after its last name is gone: a file by a handle, a symlink by what it said.
 type lease struct {
-	namespace.FileHandle
-	end *time.Timer
+	ino    namespace.Ino
+	handle namespace.FileHandle // of a file, else nil
+	attr   namespace.Attr       // of a symlink
+	target string
+	end    *time.Timer
 }
 
 // want makes lookups take leases for a moment, and returns when all that are on their way have one.
@@ -51,37 +55,58 @@ func (l *leases) wanted() bool {
 func (d *door) lookup(parent namespace.Ino, name string) (namespace.Attr, error) {
 	for try := 0; ; try++ {
 		a, err := d.fs.Lookup(background, parent, name)
-		if err != nil || a.Type != namespace.File || !d.leases.wanted() || try == leaseTries {
+		if err != nil || !d.leases.wanted() || try == leaseTries {
 			return a, err
 		}
-		if d.leases.hold(d.fs, a.Ino) {
+		if d.leases.hold(d.fs, a) {
 			return a, nil
 		}
 	}
 }
 
-// hold keeps an inode openable; false if it is gone.
-func (l *leases) hold(fs namespace.Posix, ino namespace.Ino) bool {
-	if l.prolong(ino) {
+// hold keeps an inode usable; false if it is gone.
+func (l *leases) hold(fs namespace.Posix, a namespace.Attr) bool {
+	if l.prolong(a.Ino) {
 		return true
 	}
-	h, err := fs.Open(background, ino, namespace.OpenFlags{Read: true})
+	one := &lease{ino: a.Ino, attr: a}
+	var err error
+	switch a.Type {
+	case namespace.File:
+		one.handle, err = fs.Open(background, a.Ino, namespace.OpenFlags{Read: true})
+	case namespace.Symlink:
+		one.target, err = fs.Readlink(background, a.Ino)
+	default:
+		return true
+	}
 	if err != nil {
 		return !gone(err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || len(l.held) >= leaseMost {
-		go h.Close(background) // nothing was written through it
+		go one.close()
 		return true
 	}
 	if l.held == nil {
 		l.held = map[namespace.Ino]*lease{}
 	}
-	one := &lease{FileHandle: h}
 	one.end = time.AfterFunc(leaseTime, func() { l.release(one) })
-	l.held[ino] = one
+	l.held[a.Ino] = one
 	return true
+}
+
+// symlink returns what is remembered of a symlink; nil if nothing is.
+func (l *leases) symlink(ino namespace.Ino) *lease {
+	if l.until.Load() == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if one := l.held[ino]; one != nil && one.handle == nil {
+		return one
+	}
+	return nil
 }
 
 // prolong reports whether the inode is held, and stays so.
@@ -98,11 +123,17 @@ func (l *leases) prolong(ino namespace.Ino) bool {
 
 func (l *leases) release(one *lease) {
 	l.mu.Lock()
-	if l.held[one.Ino()] == one {
-		delete(l.held, one.Ino())
+	if l.held[one.ino] == one {
+		delete(l.held, one.ino)
 	}
 	l.mu.Unlock()
-	_ = one.Close(background) // nothing was written through it
+	one.close()
+}
+
+func (one *lease) close() {
+	if one.handle != nil {
+		_ = one.handle.Close(background) // nothing was written through it
+	}
 }
 
 // close ends all leases, and takes no more.

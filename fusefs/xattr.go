@@ -30,7 +30,7 @@ func (d *door) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, attr string, dest 
 	}
 	value, err := d.fs.GetXattr(background, namespace.Ino(in.NodeId), attr)
 	if err != nil {
-		return 0, d.status(err)
+		return 0, d.stale(err)
 	}
 	if len(value) > len(dest) {
 		return uint32(len(value)), fuse.ERANGE
@@ -42,7 +42,7 @@ func (d *door) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, attr string, dest 
 func (d *door) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
 	names, err := d.fs.ListXattr(background, namespace.Ino(in.NodeId))
 	if err != nil {
-		return 0, d.status(err)
+		return 0, d.stale(err)
 	}
 	size := 0
 	for _, n := range names {
@@ -74,7 +74,7 @@ func (d *door) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, attr string, val
 	if err != nil && kindOf(err) == namespace.TooBig {
 		return errno(syscall.E2BIG)
 	}
-	return d.status(err)
+	return d.stale(err)
 }
 
 // RemoveXAttr implements fuse.RawFileSystem.
@@ -82,5 +82,5 @@ func (d *door) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, attr string) fu
 	if s := foreign(attr); s != fuse.OK {
 		return s
 	}
-	return d.status(d.fs.RemoveXattr(background, namespace.Ino(in.NodeId), attr))
+	return d.stale(d.fs.RemoveXattr(background, namespace.Ino(in.NodeId), attr))
 }
