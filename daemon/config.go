@@ -39,6 +39,8 @@ type Config struct {
 	Data string `koanf:"data"`
 	// MasterKey is the file of the master key; default master.key in Data. Keep a copy elsewhere.
 	MasterKey string `koanf:"master_key"`
+	// Accounts is a file of accounts to make at the start; empty means none.
+	Accounts string `koanf:"accounts"`
 
 	Log    LogConfig    `koanf:"log"`
 	S3     S3Config     `koanf:"s3"`

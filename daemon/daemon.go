@@ -68,6 +68,9 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 	if err := d.stores.rootCredentials(ctx, d.cfg, d.log); err != nil {
 		return err
 	}
+	if err := d.stores.ensureAccounts(ctx, d.cfg, d.log); err != nil {
+		return err
+	}
 	d.ns, err = namespace.Open(ctx, namespace.Options{
 		KV: d.stores.kv, Chunks: d.stores.chunks, Authority: d.stores.tenancy,
 		Logger: d.log, Region: d.cfg.S3.Region,

@@ -21,7 +21,7 @@ func (d *Daemon) listenS3() error {
 		return nil
 	}
 	door, err := s3api.New(s3api.Options{
-		As: d.objects, Authenticate: d.stores.tenancy.Authenticate, Health: d.health.Ready,
+		As: d.objects, Authenticate: d.stores.tenancy.Authenticate, Tenants: d.stores.tenancy, Health: d.health.Ready,
 		Region: d.cfg.S3.Region, IdleTimeout: d.cfg.S3.StallTimeout, Logger: d.log, Done: d.metrics.request,
 	})
 	if err != nil {

@@ -95,13 +95,13 @@ func loadFiles(k *koanf.Koanf, name string) error {
 	return nil
 }
 
-// loadEnv takes K3FS_DATA, K3FS_MASTER_KEY, and K3FS_SECTION__KEY for section.key. Other variables that
+// loadEnv takes K3FS_DATA, K3FS_MASTER_KEY, K3FS_ACCOUNTS, and K3FS_SECTION__KEY for section.key. Other variables that
 // begin with K3FS_ are not for the daemon.
 func loadEnv(k *koanf.Koanf, env map[string]string) error {
 	values := map[string]any{}
 	for name, value := range env {
 		rest, ok := strings.CutPrefix(name, "K3FS_")
-		if !ok || !strings.Contains(rest, "__") && rest != "DATA" && rest != "MASTER_KEY" {
+		if !ok || !strings.Contains(rest, "__") && rest != "DATA" && rest != "MASTER_KEY" && rest != "ACCOUNTS" {
 			continue
 		}
 		key := strings.ToLower(strings.ReplaceAll(rest, "__", "."))

@@ -73,7 +73,7 @@ func (q *request) listBuckets() error {
 		return err
 	}
 	prefix, after, region := q.query.Get("prefix"), q.query.Get("continuation-token"), q.query.Get("bucket-region")
-	doc := listBucketsDoc{NS: xmlns, Owner: ownerOf(q.identity.Principal.Tenant), Prefix: prefix}
+	doc := listBucketsDoc{NS: xmlns, Owner: q.ownerOf(q.identity.Principal.Tenant), Prefix: prefix}
 	for _, b := range all {
 		if !strings.HasPrefix(b.Name, prefix) || b.Name <= after || region != "" && b.Region != region {
 			continue

@@ -182,7 +182,7 @@ func (q *request) listObjectsV1() error {
 	if page.Truncated && l.delimiter != "" {
 		l.w.key("NextMarker", page.Next)
 	}
-	l.contents(page, ownerOf(q.identity.Principal.Tenant))
+	l.contents(page, q.ownerOf(q.identity.Principal.Tenant))
 	l.w.close("ListBucketResult")
 	return q.writeRawXML(http.StatusOK, l.w.Bytes())
 }
@@ -224,7 +224,7 @@ func (q *request) listObjectsV2() error {
 	}
 	var o *owner
 	if q.query.Get("fetch-owner") == "true" {
-		o = ownerOf(q.identity.Principal.Tenant)
+		o = q.ownerOf(q.identity.Principal.Tenant)
 	}
 	l.contents(page, o)
 	l.w.close("ListBucketResult")

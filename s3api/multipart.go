@@ -234,7 +234,7 @@ func (q *request) listParts() error {
 	w.text("Bucket", q.bucket)
 	w.key("Key", q.key)
 	w.text("UploadId", u.ID)
-	o := ownerOf(q.identity.Principal.Tenant)
+	o := q.ownerOf(q.identity.Principal.Tenant)
 	w.owner("Initiator", o)
 	w.owner("Owner", o)
 	w.elem("StorageClass", "STANDARD")
@@ -296,7 +296,7 @@ func (q *request) listUploads() error {
 	}
 	w.elem("MaxUploads", strconv.Itoa(l.max))
 	w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
-	o := ownerOf(q.identity.Principal.Tenant)
+	o := q.ownerOf(q.identity.Principal.Tenant)
 	for _, u := range page.Uploads {
 		w.upload(u, o, u.Initiated)
 	}

@@ -2,10 +2,7 @@ package s3api
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/xml"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -149,12 +146,6 @@ func (q *request) intParam(name string, def, lo, hi int) (int, error) {
 	return min(n, hi), nil
 }
 
-// ownerID is the canonical user id that stands for a tenant in documents: 64 hexadecimal digits, as AWS's.
-func ownerID(t tenancy.TenantID) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "k3fs canonical user %d", t))
-	return hex.EncodeToString(sum[:])
-}
-
 // checkExpectedOwner refuses a request that is meant for another owner's bucket (x-amz-expected-bucket-owner).
 func (q *request) checkExpectedOwner() error {
 	for _, name := range []string{"X-Amz-Expected-Bucket-Owner", "X-Amz-Source-Expected-Bucket-Owner"} {
@@ -163,7 +154,7 @@ func (q *request) checkExpectedOwner() error {
 			continue
 		}
 		t := q.identity.Principal.Tenant
-		if want != ownerID(t) && want != fmt.Sprintf("%012d", t) {
+		if want != t.Canonical() && want != t.AccountID() {
 			return s3err.New(s3err.AccessDenied, "Access Denied")
 		}
 	}
@@ -175,8 +166,15 @@ type owner struct {
 	DisplayName string
 }
 
-func ownerOf(t tenancy.TenantID) *owner {
-	return &owner{ID: ownerID(t), DisplayName: fmt.Sprintf("tenant-%d", t)}
+// ownerOf names a tenant in documents.
+func (q *request) ownerOf(t tenancy.TenantID) *owner {
+	o := &owner{ID: t.Canonical(), DisplayName: t.AccountID()}
+	if q.s.o.Tenants != nil {
+		if known, err := q.s.o.Tenants.Tenant(q.ctx(), t); err == nil {
+			o.DisplayName = known.Name
+		}
+	}
+	return o
 }
 
 const timeFormat = "2006-01-02T15:04:05.000Z"

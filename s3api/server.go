@@ -29,6 +29,8 @@ type Options struct {
 	As func(tenancy.Principal) namespace.Objects
 	// Authenticate finds an access key's secret and principal, or fails with tenancy.ErrNoSuchKey.
 	Authenticate func(ctx context.Context, accessKey string) (secret string, p tenancy.Principal, err error)
+	// Tenants knows tenants by number and by name; without it they have only their ids.
+	Tenants Directory
 	// Health says whether both doors serve; nil means always.
 	Health func() error
 	// Region that buckets are in, by default us-east-1. Requests may be signed for any region.
@@ -42,6 +44,13 @@ type Options struct {
 	Logger *slog.Logger
 	// Done is told of each request that was answered; may be nil.
 	Done func(Request)
+}
+
+// Directory finds tenants, or fails with tenancy.ErrNoTenant. *tenancy.Tenancy is one.
+type Directory interface {
+	Tenant(ctx context.Context, id tenancy.TenantID) (tenancy.Tenant, error)
+	// FindTenant finds one by its name or, with an '@' in it, its address.
+	FindTenant(ctx context.Context, name string) (tenancy.Tenant, error)
 }
 
 // Request is what Options.Done is told: a route's name ("PutObject"), the status, and how it went.

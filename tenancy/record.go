@@ -119,6 +119,9 @@ func encodeTenant(t Tenant) []byte {
 	e.uint(uint64(t.Status))
 	e.uint(uint64(t.Epoch))
 	e.time(t.Created)
+	if t.Email != "" { // records of earlier versions end before it
+		e.string(t.Email)
+	}
 	return *e
 }
 
@@ -127,6 +130,9 @@ func decodeTenant(raw []byte) (Tenant, error) {
 	t := Tenant{ID: TenantID(d.uint()), Name: d.string()}
 	status, epoch := d.uint(), d.uint()
 	t.Created = d.time()
+	if len(d.rest) > 0 {
+		t.Email = d.string()
+	}
 	d.bad = d.bad || status > uint64(Suspended) || epoch == 0 || epoch > 1<<32-1
 	t.Status, t.Epoch = Status(status), uint32(epoch)
 	return t, d.end("tenant record")

@@ -45,6 +45,7 @@ type Tenant struct {
 	Status  Status
 	Epoch   uint32 // the epoch of the key that seals its new data; from 1
 	Created time.Time
+	Email   string // by which ACLs may name it; may be empty
 }
 
 // Account is an identity inside a tenant, with any number of access keys.

@@ -14,7 +14,12 @@
 // S3 secrets are sealed at rest under the master key and never logged.
 package tenancy
 
-import "errors"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrNoSuchKey: the access key is unknown or disabled; a door answers it like a wrong signature.
@@ -29,6 +34,15 @@ var (
 
 // TenantID numbers a tenant; it is also the chunkstore.Domain of its data. 0 is no tenant.
 type TenantID uint64
+
+// Canonical is the canonical user id by which S3's documents name the tenant: 64 hexadecimal digits, as AWS's.
+func (id TenantID) Canonical() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "k3fs canonical user %d", id))
+	return hex.EncodeToString(sum[:])
+}
+
+// AccountID is the account id by which ARNs name the tenant: 12 digits, as AWS's.
+func (id TenantID) AccountID() string { return fmt.Sprintf("%012d", id) }
 
 // Principal is who acts: an authenticated account, or nobody. The zero Principal may do nothing.
 type Principal struct {

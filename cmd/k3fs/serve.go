@@ -13,6 +13,7 @@ import (
 var flagKeys = map[string]string{
 	"data":       "data",
 	"master-key": "master_key",
+	"accounts":   "accounts",
 	"s3":         "s3.listen",
 	"region":     "s3.region",
 	"admin":      "admin.listen",
@@ -41,6 +42,7 @@ Without them credentials are made once, and kept in root-credentials in the data
 	file := f.String("config", "", "configuration file (default "+daemon.DefaultFile+", if it exists)")
 	f.String("data", "", "directory of everything that k3fs stores")
 	f.String("master-key", "", "file of the master key (default master.key in the data directory)")
+	f.String("accounts", "", "file of accounts to make at the start")
 	f.String("s3", def.S3.Listen, "address of the S3 endpoint; empty for none")
 	f.String("region", def.S3.Region, "region that the S3 endpoint says it is")
 	f.String("admin", def.Admin.Listen, "address of health, metrics and profiles; empty for none")

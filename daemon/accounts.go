@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+
+	"k3fs/tenancy"
+)
+
+// account is one [[account]] of the accounts file.
+type account struct {
+	Tenant    string `koanf:"tenant"`
+	Name      string `koanf:"name"`
+	AccessKey string `koanf:"access_key"`
+	SecretKey string `koanf:"secret_key"`
+	Email     string `koanf:"email"`
+}
+
+// ensureAccounts makes the tenants, accounts and access keys that the accounts file lists. What the file no
+// longer lists stays. A file that others may read is refused, since it holds secrets.
+func (s *stores) ensureAccounts(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if cfg.Accounts == "" {
+		return nil
+	}
+	all, err := readAccounts(cfg.Accounts)
+	if err != nil {
+		return &ConfigError{fmt.Errorf("accounts: %w", err)}
+	}
+	for i, a := range all {
+		err := s.tenancy.EnsureAccount(ctx, tenancy.Given{
+			Tenant: a.Tenant, Account: a.Name, AccessKey: a.AccessKey, Secret: a.SecretKey, Email: a.Email,
+		})
+		switch {
+		case errors.Is(err, tenancy.ErrInvalid), errors.Is(err, tenancy.ErrExists):
+			return &ConfigError{fmt.Errorf("accounts: %s: account %d: %w", cfg.Accounts, i+1, err)}
+		case err != nil:
+			return err
+		}
+	}
+	for _, a := range all {
+		if t, err := s.tenancy.FindTenant(ctx, a.Tenant); err == nil {
+			log.Info("account", "tenant", t.Name, "name", a.Name, "access_key", a.AccessKey, "account_id", t.ID.AccountID(), "user_id", t.ID.Canonical())
+		}
+	}
+	return nil
+}
+
+func readAccounts(name string) ([]account, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s holds secrets and others can read it: chmod 600 it", name)
+	}
+	k := koanf.New(".")
+	if err := k.Load(file.Provider(name), toml.Parser()); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	var doc struct {
+		Accounts []account `koanf:"account"`
+	}
+	err = k.UnmarshalWithConf("", &doc, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		Result: &doc, TagName: "koanf", ErrorUnused: true, // a misspelled name is not to go unnoticed
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(doc.Accounts) == 0 {
+		return nil, fmt.Errorf("%s has no [[account]]", name)
+	}
+	return doc.Accounts, nil
+}
