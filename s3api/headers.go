@@ -26,7 +26,7 @@ const (
 // the rest without it would break a promise (a hold that is not placed, a key that is not used).
 var refused = []string{
 	"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold",
-	"X-Amz-Bucket-Object-Lock-Enabled", "X-Amz-Bypass-Governance-Retention", "X-Amz-Mfa",
+	"X-Amz-Bucket-Object-Lock-Enabled", "X-Amz-Mfa",
 	"X-Amz-Tagging", "X-Amz-Website-Redirect-Location", "X-Amz-Write-Offset-Bytes",
 	"X-Amz-Server-Side-Encryption-Customer-Algorithm", "X-Amz-Server-Side-Encryption-Customer-Key",
 	"X-Amz-Copy-Source-Server-Side-Encryption-Customer-Algorithm", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key",

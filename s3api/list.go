@@ -121,23 +121,28 @@ func (l *listing) contents(page namespace.ListPage, o *owner) {
 	for i := range page.Objects {
 		obj := &page.Objects[i]
 		w.open("Contents")
-		w.key("Key", obj.Key)
-		w.elem("LastModified", xmlTime(obj.LastModified))
-		w.elem("ETag", "&quot;"+obj.ETag+"&quot;")
-		if obj.Checksums.Algorithm != "" {
-			w.elem("ChecksumAlgorithm", obj.Checksums.Algorithm)
-			if obj.Checksums.Type != "" {
-				w.elem("ChecksumType", obj.Checksums.Type)
-			}
-		}
-		w.elem("Size", strconv.FormatInt(obj.Size, 10))
+		w.object(obj)
 		if o != nil {
 			w.owner("Owner", o)
 		}
-		w.elem("StorageClass", "STANDARD")
 		w.close("Contents")
 	}
 	l.prefixes(page.Prefixes)
+}
+
+// object writes what every listing of objects says of one.
+func (w *xmlWriter) object(o *namespace.ObjectInfo) {
+	w.key("Key", o.Key)
+	w.elem("LastModified", xmlTime(o.LastModified))
+	w.elem("ETag", "&quot;"+o.ETag+"&quot;")
+	if o.Checksums.Algorithm != "" {
+		w.elem("ChecksumAlgorithm", o.Checksums.Algorithm)
+		if o.Checksums.Type != "" {
+			w.elem("ChecksumType", o.Checksums.Type)
+		}
+	}
+	w.elem("Size", strconv.FormatInt(o.Size, 10))
+	w.elem("StorageClass", "STANDARD")
 }
 
 func (w *xmlWriter) owner(name string, o *owner) {
@@ -229,4 +234,39 @@ func (q *request) listObjectsV2() error {
 	l.contents(page, o)
 	l.w.close("ListBucketResult")
 	return q.writeRawXML(http.StatusOK, l.w.Bytes())
+}
+
+// listVersions is ListObjectVersions. No bucket keeps versions yet: each object has one, the null version.
+func (q *request) listVersions() error {
+	l, err := q.listing("max-keys")
+	if err != nil {
+		return err
+	}
+	marker := q.query.Get("key-marker")
+	page, err := l.page(q, marker)
+	if err != nil {
+		return err
+	}
+	w := &l.w
+	l.begin(q, "ListVersionsResult")
+	w.key("KeyMarker", marker)
+	w.text("VersionIdMarker", q.query.Get("version-id-marker"))
+	if page.Truncated {
+		w.key("NextKeyMarker", page.Next)
+		w.elem("NextVersionIdMarker", "null")
+	}
+	w.elem("MaxKeys", strconv.Itoa(l.max))
+	w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
+	o := q.ownerOf(q.identity.Principal.Tenant)
+	for i := range page.Objects {
+		w.open("Version")
+		w.object(&page.Objects[i])
+		w.elem("VersionId", "null")
+		w.elem("IsLatest", "true")
+		w.owner("Owner", o)
+		w.close("Version")
+	}
+	l.prefixes(page.Prefixes)
+	w.close("ListVersionsResult")
+	return q.writeRawXML(http.StatusOK, w.Bytes())
 }

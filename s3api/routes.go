@@ -45,6 +45,7 @@ func routes() []route {
 		{"GetBucketLocation", http.MethodGet, bucket, "location", "", "", tenancy.GetBucketLocation, (*request).bucketLocation},
 		{"ListObjects", http.MethodGet, bucket, "", "", list + " marker", tenancy.ListBucket, (*request).listObjectsV1},
 		{"ListObjectsV2", http.MethodGet, bucket, "list-type", "", list + " start-after continuation-token fetch-owner", tenancy.ListBucket, (*request).listObjectsV2},
+		{"ListObjectVersions", http.MethodGet, bucket, "versions", "", list + " key-marker version-id-marker", tenancy.ListBucket, (*request).listVersions},
 		{"ListMultipartUploads", http.MethodGet, bucket, "uploads", "", "prefix delimiter encoding-type max-uploads key-marker upload-id-marker", tenancy.ListBucketUploads, (*request).listUploads},
 		{"DeleteObjects", http.MethodPost, bucket, "delete", "", "", tenancy.DeleteObject, (*request).deleteObjects},
 

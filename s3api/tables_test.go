@@ -63,7 +63,7 @@ func requestFor(r route) *request {
 // A sub-resource that is not in the table never falls through to a plain operation.
 func TestUnknownSubresourcesAreRefused(t *testing.T) {
 	x := indexRoutes(routes())
-	subs := []string{"acl", "policy", "tagging", "versions", "versionId", "legal-hold", "retention", "object-lock", "lifecycle",
+	subs := []string{"acl", "policy", "tagging", "versionId", "legal-hold", "retention", "object-lock", "lifecycle",
 		"torrent", "select", "restore", "attributes", "website", "never-heard-of", "renameObject", "append", "uploads2"}
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete} {
 		for _, path := range [][2]string{{"", ""}, {"bucket", ""}, {"bucket", "key"}} {
