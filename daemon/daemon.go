@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"k3fs/fusefs/locks"
 	"k3fs/namespace"
 	"k3fs/s3api"
 	"k3fs/tenancy"
@@ -24,6 +25,7 @@ type Daemon struct {
 	stores  *stores
 	ns      *namespace.FS
 	mount   *mount // nil without a mount point
+	locks   locks.Table
 	health  *health
 	metrics *metrics
 

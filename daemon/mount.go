@@ -40,7 +40,7 @@ func (d *Daemon) openMount(ctx context.Context) error {
 	caches := fusefs.NewInvalidator()
 	m := &mount{point: point, log: d.log, unwatch: d.ns.Observe(caches)}
 	door, err := fusefs.Mount(ctx, fusefs.Options{
-		Dir: point, FS: d.ns.As(tenancy.Root(tenancy.FirstTenant)).Through(caches), Invalidator: caches,
+		Dir: point, FS: d.ns.As(tenancy.Root(tenancy.FirstTenant)).Through(caches), Invalidator: caches, Locks: &d.locks,
 		AllowOther: d.cfg.Mount.AllowOther, ReadOnly: d.cfg.Mount.ReadOnly, SyncOnClose: d.cfg.Mount.SyncOnClose,
 		UnmountGrace: d.share(unmountGrace), Logger: d.log, Metrics: fuseMetrics{d.metrics},
 	})

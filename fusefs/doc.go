@@ -14,7 +14,8 @@
 // overwrite is a new inode. HANDLE_KILLPRIV_V2 spares a getxattr before each small write; the set-id
 // bits are then cleared by us (SetAttr.KillPriv) on a write that says so, on truncation, and on chown.
 // The umask has been applied by the kernel when a mode arrives here; no request makes a host file, so
-// the daemon's own umask never matters. Record locks and flock stay inside the kernel.
+// the daemon's own umask never matters. Locks of files are the daemon's (package locks), since all mounts share
+// them; those of directories, for which the kernel asks nobody, are of one mount.
 //
 // SEEK_DATA and SEEK_HOLE look at what the daemon has, so dirty pages of a file that is open for
 // writing are first written back (door.Lseek); a hole is never reported where data is on its way.

@@ -16,7 +16,7 @@ import (
 var background = context.Background()
 
 // door answers the kernel's requests. What it does not override is answered ENOSYS, for which the kernel
-// has a fallback: ACCESS (it checks permission bits itself), STATX, IOCTL, COPY_FILE_RANGE and locks.
+// has a fallback: ACCESS (it checks permission bits itself), STATX, IOCTL and COPY_FILE_RANGE.
 type door struct {
 	fuse.RawFileSystem
 	opts Options
@@ -28,12 +28,14 @@ type door struct {
 	dirs    table[dir]
 	writers writers
 	leases  leases
+	locks   lockDoor
 	reads   readPool
 	kernel  notifier // set before the first request
 }
 
 func newDoor(o Options) *door {
-	return &door{RawFileSystem: fuse.NewDefaultRawFileSystem(), opts: o, fs: o.FS, inv: o.Invalidator, log: o.Logger}
+	return &door{RawFileSystem: fuse.NewDefaultRawFileSystem(), opts: o, fs: o.FS, inv: o.Invalidator, log: o.Logger,
+		locks: lockDoor{Table: o.Locks, mount: o.Locks.NewMount()}}
 }
 
 // String implements fuse.RawFileSystem.
@@ -253,6 +255,7 @@ func (d *door) closeAll() {
 	}
 	d.dirs.drain()
 	d.leases.close()
+	d.locks.ReleaseMount(d.locks.mount)
 }
 
 // errno is a status that has no Kind.

@@ -168,6 +168,7 @@ func (d *door) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	if f == nil {
 		return fuse.EBADF
 	}
+	defer d.locks.closed(f, in.LockOwner) // who gets them sees what was published
 	if !f.write {
 		return fuse.OK
 	}
@@ -189,6 +190,7 @@ func (d *door) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	if f.write {
 		d.writers.add(f.Ino(), -1)
 	}
+	d.locks.released(f)
 	if err := f.Close(background); err != nil {
 		d.log.Error("a file could not be closed", "ino", f.Ino(), "err", err)
 	}

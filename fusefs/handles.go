@@ -67,7 +67,8 @@ func (t *table[T]) drain() []*T {
 // file is an open file.
 type file struct {
 	namespace.FileHandle
-	write bool
+	write   bool
+	lockers lockers
 }
 
 // writers counts the handles open for writing per inode: the kernel may hold dirty pages of these.

@@ -85,6 +85,18 @@ func (m *metered) Fsync(c <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	return m.done("fsync", time.Now(), m.door.Fsync(c, in))
 }
 
+func (m *metered) GetLk(c <-chan struct{}, in *fuse.LkIn, out *fuse.LkOut) fuse.Status {
+	return m.done("getlk", time.Now(), m.door.GetLk(c, in, out))
+}
+
+func (m *metered) SetLk(c <-chan struct{}, in *fuse.LkIn) fuse.Status {
+	return m.done("setlk", time.Now(), m.door.SetLk(c, in))
+}
+
+func (m *metered) SetLkw(c <-chan struct{}, in *fuse.LkIn) fuse.Status {
+	return m.done("setlkw", time.Now(), m.door.SetLkw(c, in))
+}
+
 func (m *metered) Fallocate(c <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	return m.done("fallocate", time.Now(), m.door.Fallocate(c, in))
 }

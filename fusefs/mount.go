@@ -76,6 +76,7 @@ func (m *Mountpoint) mountOptions(direct bool) *fuse.MountOptions {
 		MaxWrite:                 maxRequest,
 		MaxBackground:            maxBackground,
 		EnableSymlinkCaching:     true,
+		EnableLocks:              true,
 		ExplicitDataCacheControl: true,
 		DisableSplice:            true,
 		ExtraCapabilities:        capabilities,

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"k3fs/fusefs/locks"
 	"k3fs/namespace"
 )
 
@@ -19,6 +20,9 @@ type Options struct {
 	// Invalidator keeps the kernel's caches true. It must observe what FS shows and be the door of FS
 	// (View.Through), so it is made before the mount. Nil if nothing else changes what FS shows.
 	Invalidator *Invalidator
+
+	// Locks is the table of file locks, one for all mounts of a daemon. Nil means one of this mount's own.
+	Locks *locks.Table
 
 	FSName      string // the source that mount(8) and df(1) show; "" means k3fs
 	AllowOther  bool   // let all users in; the kernel checks permission bits either way
@@ -74,6 +78,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Invalidator == nil {
 		o.Invalidator = NewInvalidator()
+	}
+	if o.Locks == nil {
+		o.Locks = &locks.Table{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -263,24 +263,6 @@ func testSetGIDDirectory(t *testing.T, dir string) {
 	require.EqualValues(t, 1234, st.Gid)
 }
 
-// Locks are the kernel's own: they hold between processes and open descriptions.
-func TestLocks(t *testing.T) { onBoth(t, testLocks) }
-
-func testLocks(t *testing.T, dir string) {
-	path := filepath.Join(dir, "locked")
-	a, err := os.Create(path)
-	require.NoError(t, err)
-	defer a.Close()
-	b, err := os.OpenFile(path, os.O_RDWR, 0)
-	require.NoError(t, err)
-	defer b.Close()
-	require.NoError(t, unix.Flock(int(a.Fd()), unix.LOCK_EX))
-	require.ErrorIs(t, unix.Flock(int(b.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
-	lock := unix.Flock_t{Type: unix.F_WRLCK, Len: 10}
-	require.NoError(t, unix.FcntlFlock(a.Fd(), unix.F_OFD_SETLK, &lock))
-	require.ErrorIs(t, unix.FcntlFlock(b.Fd(), unix.F_OFD_SETLK, &lock), unix.EAGAIN)
-}
-
 func TestDirectIO(t *testing.T) { onBoth(t, testDirectIO) }
 
 func testDirectIO(t *testing.T, dir string) {

@@ -21,6 +21,15 @@ import (
 
 // openNamespace opens a real namespace in data, wired as the daemon does.
 func openNamespace(data string, inv *Invalidator) (namespace.Posix, func() error, error) {
+	views, stop, err := openNamespaceFor(data, inv)
+	if err != nil {
+		return nil, nil, err
+	}
+	return views[0], stop, nil
+}
+
+// openNamespaceFor opens one for several mounts.
+func openNamespaceFor(data string, invs ...*Invalidator) ([]namespace.Posix, func() error, error) {
 	ctx := context.Background()
 	master, err := tenancy.CreateMaster(filepath.Join(data, "master.key"))
 	if err != nil {
@@ -52,12 +61,19 @@ func openNamespace(data string, inv *Invalidator) (namespace.Posix, func() error
 	if err != nil {
 		return nil, nil, errors.Join(err, kv.Close(), store.Close())
 	}
-	unwatch := fs.Observe(inv)
+	var views []namespace.Posix
+	var unwatch []func()
+	for _, inv := range invs {
+		unwatch = append(unwatch, fs.Observe(inv))
+		views = append(views, fs.As(tenancy.Root(tenancy.FirstTenant)).Through(inv))
+	}
 	stop := func() error {
-		unwatch()
+		for _, end := range unwatch {
+			end()
+		}
 		return errors.Join(fs.Close(ctx), kv.Close(), store.Close())
 	}
-	return fs.As(tenancy.Root(tenancy.FirstTenant)).Through(inv), stop, nil
+	return views, stop, nil
 }
 
 // mountedReal mounts a real namespace, and makes a bucket in it.

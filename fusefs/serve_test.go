@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if os.Getenv(lockerEnv) != "" {
+		runLocker()
+		return
+	}
 	os.Exit(m.Run())
 }
 
