@@ -66,6 +66,16 @@ type S3Config struct {
 	StallTimeout      time.Duration `koanf:"stall_timeout"` // a body must move within this
 	MaxHeader         Size          `koanf:"max_header"`
 	MaxConnections    int           `koanf:"max_connections"`
+
+	Domains     []string `koanf:"domains"`      // under which buckets are host names
+	SignatureV2 bool     `koanf:"signature_v2"` // take requests signed by the old version too
+
+	TLS     string `koanf:"tls"`      // "self": make a self-signed certificate
+	TLSCert string `koanf:"tls_cert"` // files in PEM
+	TLSKey  string `koanf:"tls_key"`
+
+	AccessLog       string `koanf:"access_log"`        // file, or "-" for standard output; empty means none
+	AccessLogFormat string `koanf:"access_log_format"` // s3 or json
 }
 
 // MountConfig is the POSIX mount.
@@ -109,7 +119,7 @@ func Defaults() Config {
 		S3: S3Config{
 			Listen: "127.0.0.1:9000", Region: "us-east-1",
 			ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, StallTimeout: time.Minute,
-			MaxHeader: 64 << 10, MaxConnections: 4096,
+			MaxHeader: 64 << 10, MaxConnections: 32768, AccessLogFormat: "s3",
 		},
 		Mount:  MountConfig{AllowOther: true},
 		Admin:  AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
@@ -140,6 +150,7 @@ func (c *Config) Validate() error {
 	if !oneOf(c.Log.Format, "auto", "text", "json") {
 		bad("log.format", "%q is not auto, text or json", c.Log.Format)
 	}
+	c.validateS3(bad)
 	if !oneOf(c.Admin.Pprof, "auto", "on", "off") {
 		bad("admin.pprof", "%q is not auto, on or off", c.Admin.Pprof)
 	}
@@ -150,12 +161,6 @@ func (c *Config) Validate() error {
 		if d <= 0 {
 			bad(key, "must be over 0 (such as \"10s\")")
 		}
-	}
-	if c.S3.MaxHeader < 8<<10 || c.S3.MaxHeader > 16<<20 {
-		bad("s3.max_header", "%s is not within 8KiB and 16MiB", c.S3.MaxHeader)
-	}
-	if c.S3.MaxConnections < 1 {
-		bad("s3.max_connections", "must be at least 1")
 	}
 	if c.Limits.Memory < 128<<20 {
 		bad("limits.memory", "%s is under 128MiB, the least k3fs runs well with", c.Limits.Memory)
@@ -213,6 +218,30 @@ func (c *Config) validateListeners(bad func(key, format string, args ...any)) {
 		} else if n != 0 && key == "admin.listen" && addr == c.S3.Listen {
 			bad(key, "%s is already the S3 address", addr)
 		}
+	}
+}
+
+func (c *Config) validateS3(bad func(key, format string, args ...any)) {
+	s := &c.S3
+	if s.MaxHeader < 8<<10 || s.MaxHeader > 16<<20 {
+		bad("s3.max_header", "%s is not within 8KiB and 16MiB", s.MaxHeader)
+	}
+	if s.MaxConnections < 1 {
+		bad("s3.max_connections", "must be at least 1")
+	}
+	for _, d := range s.Domains {
+		if host := strings.TrimPrefix(d, "*."); host == "" || strings.ContainsAny(host, "*/: ") {
+			bad("s3.domains", "%q is no domain (such as s3.example.com)", d)
+		}
+	}
+	if !oneOf(s.TLS, "", selfSigned) {
+		bad("s3.tls", "%q is not \"self\"; for a certificate of your own give s3.tls_cert and s3.tls_key", s.TLS)
+	}
+	if (s.TLSCert == "") != (s.TLSKey == "") || s.TLS != "" && s.TLSCert != "" {
+		bad("s3.tls", "give either s3.tls = \"self\", or both s3.tls_cert and s3.tls_key")
+	}
+	if !oneOf(s.AccessLogFormat, "s3", "json") {
+		bad("s3.access_log_format", "%q is not s3 or json", s.AccessLogFormat)
 	}
 }
 

@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"k3fs/fusefs/locks"
@@ -32,8 +35,10 @@ type Daemon struct {
 	s3, admin     *http.Server
 	s3At, adminAt net.Listener
 	objectDoor    *s3api.Server
-	requests      inflight   // of the S3 door
-	failed        chan error // a listener that broke
+	certificate   *certificate // nil: plain HTTP
+	access        *accessLog   // nil: none
+	requests      inflight     // of the S3 door
+	failed        chan error   // a listener that broke
 }
 
 // Run runs k3fs until ctx ends, which is a clean end, or until it can't go on. The configuration must be
@@ -111,7 +116,7 @@ func (d *Daemon) answers(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	return probeS3(ctx, d.s3At.Addr().String())
+	return probeS3(ctx, d.s3At.Addr().String(), d.certificate != nil)
 }
 
 // serve waits for the end: nil when ctx ended, else why the daemon can't go on.
@@ -121,16 +126,24 @@ func (d *Daemon) serve(ctx context.Context) error {
 	go d.notify.watch(watching, d.health.Probe)
 	d.notify.ready()
 	d.notify.status("serving")
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-d.health.stopped[0]:
-	case <-d.health.stopped[1]:
-	case <-d.health.goneC():
-	case err := <-d.failed:
-		return err
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-hangup:
+			d.reload()
+			continue
+		case <-ctx.Done():
+			return nil
+		case <-d.health.stopped[0]:
+		case <-d.health.stopped[1]:
+		case <-d.health.goneC():
+		case err := <-d.failed:
+			return err
+		}
+		return d.health.Failed()
 	}
-	return d.health.Failed()
 }
 
 // objects is the S3 door's way into the namespace.

@@ -48,7 +48,7 @@ func start(t *testing.T, cfg Config) *running {
 	r := &running{stop: stop, done: make(chan error, 1)}
 	go func() { r.done <- Run(ctx, cfg, "test", slog.New(slog.DiscardHandler)) }()
 	require.Eventually(t, func() bool {
-		return probeS3(t.Context(), cfg.S3.Listen) == nil
+		return probeS3(t.Context(), cfg.S3.Listen, cfg.S3.TLS != "") == nil
 	}, 10*time.Second, 10*time.Millisecond)
 	t.Cleanup(stop)
 	return r
@@ -103,7 +103,7 @@ func TestSystemdIsTold(t *testing.T) {
 		}
 	}
 	expect("READY=1")
-	require.NoError(t, probeS3(t.Context(), cfg.S3.Listen), "READY means that the door answers")
+	require.NoError(t, probeS3(t.Context(), cfg.S3.Listen, cfg.S3.TLS != ""), "READY means that the door answers")
 	expect("WATCHDOG=1")
 	expect("WATCHDOG=1")
 	stop()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,9 +21,17 @@ func (d *Daemon) listenS3() error {
 	if d.cfg.S3.Listen == "" {
 		return nil
 	}
+	var err error
+	if d.certificate, err = d.openTLS(); err != nil {
+		return err
+	}
+	if d.access, err = openAccessLog(d.cfg.S3, d.log); err != nil {
+		return err
+	}
 	door, err := s3api.New(s3api.Options{
 		As: d.objects, Authenticate: d.stores.tenancy.Authenticate, Tenants: d.stores.tenancy, Health: d.health.Ready,
-		Region: d.cfg.S3.Region, IdleTimeout: d.cfg.S3.StallTimeout, Logger: d.log, Done: d.metrics.request,
+		Region: d.cfg.S3.Region, IdleTimeout: d.cfg.S3.StallTimeout, Logger: d.log, Done: d.answered,
+		Domains: d.cfg.S3.Domains, SignatureV2: d.cfg.S3.SignatureV2,
 	})
 	if err != nil {
 		return err
@@ -33,8 +42,35 @@ func (d *Daemon) listenS3() error {
 	}
 	d.s3At, d.objectDoor = l, door
 	d.s3 = d.server(d.requests.count(door))
+	if d.certificate != nil {
+		d.s3.TLSConfig = d.certificate.config()
+	}
 	go d.run(d.s3, netutil.LimitListener(l, d.cfg.S3.MaxConnections), "S3 endpoint")
 	return nil
+}
+
+// answered notes a request that the S3 door answered.
+func (d *Daemon) answered(r s3api.Request) {
+	d.metrics.request(r)
+	if d.access != nil {
+		d.access.write(r)
+	}
+}
+
+// reload reads again what changes while k3fs runs: the certificate, and the access log's file.
+func (d *Daemon) reload() {
+	var errs []error
+	if d.certificate != nil {
+		errs = append(errs, d.certificate.reload())
+	}
+	if d.access != nil {
+		errs = append(errs, d.access.reopen())
+	}
+	if err := errors.Join(errs...); err != nil {
+		d.log.Error("not all could be read again; what was in force stays", "err", err)
+		return
+	}
+	d.log.Info("certificate and access log were opened again")
 }
 
 // listenAdmin opens the listener of health, metrics and profiles.
@@ -87,21 +123,30 @@ func (d *Daemon) server(h http.Handler) *http.Server {
 }
 
 func (d *Daemon) run(s *http.Server, l net.Listener, what string) {
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	serve := s.Serve
+	if s.TLSConfig != nil {
+		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
+	if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 		d.failed <- fmt.Errorf("%s: %w", what, err)
 	}
 }
 
 // probeS3 asks the S3 door at addr for its health, over the network.
-func probeS3(ctx context.Context, addr string) error {
+func probeS3(ctx context.Context, addr string, secure bool) error {
 	if host, port, err := net.SplitHostPort(addr); err == nil && net.ParseIP(host).IsUnspecified() {
 		addr = net.JoinHostPort("localhost", port)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+s3api.HealthPath, nil)
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+addr+s3api.HealthPath, nil)
 	if err != nil {
 		return err
 	}
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport := &http.Transport{DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // it is ourselves, whatever the name; nothing secret is sent
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		return fmt.Errorf("the S3 endpoint does not answer: %w", err)

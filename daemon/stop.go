@@ -75,6 +75,9 @@ func (d *Daemon) drainS3(draining, ctx context.Context) error {
 	}
 	select {
 	case <-d.requests.drain():
+		if d.access != nil {
+			err = errors.Join(err, d.access.close())
+		}
 		return errors.Join(err, d.objectDoor.Close())
 	case <-ctx.Done(): // they end with the process
 		d.log.Warn("S3 requests still run: leaving them")

@@ -76,6 +76,9 @@ func TestEveryRouteFailsClosed(t *testing.T) {
 				defer res.Body.Close()
 				require.GreaterOrEqual(t, res.StatusCode, 400)
 				require.Less(t, res.StatusCode, 500)
+				if r.name == "PostObject" && spoilt.cred == nil {
+					return // its credentials are in the form, see TestPostObject
+				}
 				if spoilt.code != "" && res.Request.Method != http.MethodHead && r.method != http.MethodHead {
 					require.Equal(t, spoilt.code, code(res.Body))
 				}

@@ -30,21 +30,49 @@ func (q *request) readXMLWith(doc any, want payload.Request) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil
 	}
-	malformed := s3err.New(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
-	d := xml.NewDecoder(bytes.NewReader(b))
-	d.Strict = true
-	if err := d.Decode(doc); err != nil {
-		return malformed
+	return decodeXML(b, doc)
+}
+
+// maxDepth bounds how deep the elements of a document are nested.
+const maxDepth = 16
+
+// decodeXML reads one document, strictly: no DOCTYPE, nothing behind it, and no deeper than maxDepth.
+func decodeXML(b []byte, doc any) error {
+	depth, roots := 0, 0
+	for d := xml.NewDecoder(bytes.NewReader(b)); ; {
+		t, err := d.RawToken()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return malformedXML()
+		}
+		switch t := t.(type) {
+		case xml.StartElement:
+			if depth++; depth == 1 {
+				roots++
+			}
+		case xml.EndElement:
+			depth--
+		case xml.Directive:
+			return malformedXML()
+		case xml.CharData:
+			if depth == 0 && len(bytes.TrimSpace(t)) > 0 && string(t) != "\ufeff" {
+				return malformedXML()
+			}
+		}
+		if depth > maxDepth || roots > 1 {
+			return malformedXML()
+		}
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		// Anything but white space and comments behind the document.
-		for ; err == nil; _, err = d.Token() {
-		}
-		if !errors.Is(err, io.EOF) {
-			return malformed
-		}
+	if roots != 1 || xml.Unmarshal(b, doc) != nil {
+		return malformedXML()
 	}
 	return nil
+}
+
+func malformedXML() error {
+	return s3err.New(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
 }
 
 type listBucketsDoc struct {

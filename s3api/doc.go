@@ -10,3 +10,5 @@
 // errors.go is the one table from errors to S3's codes. The wire formats that clients sign and send are
 // read by internal/sigv4, internal/payload and internal/header.
 package s3api
+
+//go:generate go test -run TestTheManualListsEveryAction -update .

@@ -133,6 +133,7 @@ func translate(err error) (answer, *s3err.Error) {
 // the client can't take half an object for a whole one.
 func (q *request) fail(err error) {
 	a, wire := translate(err)
+	q.code = a.code
 	if a.status >= 500 && a.status != http.StatusNotImplemented {
 		q.s.o.Logger.Error("s3: request failed", "request", q.id, "operation", q.operation, "status", a.status, "error", err)
 	}

@@ -183,7 +183,7 @@ func (q *request) completeUpload() error {
 		Key      string
 		ETag     string
 		Sums     []sumDoc
-	}{NS: xmlns, Location: q.scheme() + "://" + printable(q.r.Host) + q.r.URL.EscapedPath(), Bucket: q.bucket, Key: q.key, ETag: quoted(o.ETag), Sums: sumDocs(o.Checksums)})
+	}{NS: xmlns, Location: q.objectURL(q.key), Bucket: q.bucket, Key: q.key, ETag: quoted(o.ETag), Sums: sumDocs(o.Checksums)})
 }
 
 func (q *request) scheme() string {

@@ -13,26 +13,37 @@ import (
 
 // putObject is PutObject.
 func (q *request) putObject() error {
-	headers, meta, err := objectHeaders(q.r.Header)
-	if err != nil {
-		return err
-	}
-	cond := writeConditions(q.r.Header)
 	// Without a checksum from the client S3 computes and keeps a CRC64NVME.
 	b, err := q.openBody(payload.CRC64NVME)
 	if err != nil {
 		return err
 	}
 	defer b.r.Close()
-	o, err := q.view.PutObject(q.ctx(), q.bucket, q.key, b, namespace.PutOptions{Headers: headers, Meta: meta, Conditions: cond})
+	o, err := q.store(b)
 	if err != nil {
-		return bodyCause(err)
+		return err
 	}
+	q.describeStored(o)
+	return q.writeEmpty(http.StatusOK)
+}
+
+// store puts a body under the request's key, with what the request's headers say of it.
+func (q *request) store(b namespace.Body) (namespace.ObjectInfo, error) {
+	headers, meta, err := objectHeaders(q.r.Header)
+	if err != nil {
+		return namespace.ObjectInfo{}, err
+	}
+	cond := writeConditions(q.r.Header)
+	o, err := q.view.PutObject(q.ctx(), q.bucket, q.key, b, namespace.PutOptions{Headers: headers, Meta: meta, Conditions: cond})
+	return o, bodyCause(err)
+}
+
+// describeStored sets the headers that answer an upload.
+func (q *request) describeStored(o namespace.ObjectInfo) {
 	h := q.w.Header()
 	h.Set("Etag", quoted(o.ETag))
 	h.Set(sseHeader, "AES256")
 	setChecksum(h, o.Checksums)
-	return q.writeEmpty(http.StatusOK)
 }
 
 // getObject is GetObject, of one range at most.

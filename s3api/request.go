@@ -26,12 +26,14 @@ type request struct {
 	r         *http.Request
 	id        string
 	operation string
+	sub       string // the route's sub-resource, if it has one
 
 	bucket, key string
 	query       url.Values
 	identity    *sigv4.Identity[tenancy.Principal]
 	view        namespace.Objects
-	in          int64 // bytes read of the body
+	in          int64      // bytes read of the body
+	code        s3err.Code // of the error that was answered, or ""
 }
 
 func (q *request) ctx() context.Context { return q.r.Context() }

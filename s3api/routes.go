@@ -49,6 +49,8 @@ func routes() []route {
 		{"ListMultipartUploads", http.MethodGet, bucket, "uploads", "", "prefix delimiter encoding-type max-uploads key-marker upload-id-marker", tenancy.ListBucketUploads, (*request).listUploads},
 		{"DeleteObjects", http.MethodPost, bucket, "delete", "", "", tenancy.DeleteObject, (*request).deleteObjects},
 
+		{"PostObject", http.MethodPost, bucket, "", "", "", tenancy.PutObject, (*request).postObject},
+
 		{"GetObject", http.MethodGet, object, "", "", overrides, tenancy.GetObject, (*request).getObject},
 		{"HeadObject", http.MethodHead, object, "", "", overrides, tenancy.GetObject, (*request).headObject},
 		{"GetObjectTagging", http.MethodGet, object, "tagging", "", "", tenancy.GetObject, (*request).objectTagging},

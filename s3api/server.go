@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -35,6 +37,11 @@ type Options struct {
 	Health func() error
 	// Region that buckets are in, by default us-east-1. Requests may be signed for any region.
 	Region string
+	// Domains under which buckets are host names ("bucket.s3.example.com" for "s3.example.com"), beside
+	// the style with the bucket in the path. Empty: only that.
+	Domains []string
+	// SignatureV2 accepts requests signed by AWS Signature Version 2, which old clients need.
+	SignatureV2 bool
 	// IdleTimeout ends a request whose body, or a response whose reader, makes no progress for so
 	// long. Default 60 s.
 	IdleTimeout time.Duration
@@ -53,14 +60,6 @@ type Directory interface {
 	FindTenant(ctx context.Context, name string) (tenancy.Tenant, error)
 }
 
-// Request is what Options.Done is told: a route's name ("PutObject"), the status, and how it went.
-type Request struct {
-	Operation string
-	Status    int
-	Elapsed   time.Duration
-	In, Out   int64 // bytes of the bodies
-}
-
 // Server is the S3 door as an http.Handler.
 type Server struct {
 	o        Options
@@ -75,6 +74,9 @@ func New(o Options) (*Server, error) {
 	if o.As == nil || o.Authenticate == nil {
 		return nil, errors.New("s3api: As and Authenticate are required")
 	}
+	for i, d := range o.Domains {
+		o.Domains[i] = strings.ToLower(strings.TrimPrefix(d, "*."))
+	}
 	if o.Region == "" {
 		o.Region = "us-east-1"
 	}
@@ -88,7 +90,7 @@ func New(o Options) (*Server, error) {
 		o.Logger = slog.Default()
 	}
 	s := &Server{o: o, routes: indexRoutes(routes())}
-	s.verifier = sigv4.New[tenancy.Principal](secrets(o.Authenticate), sigv4.Options{Now: o.Now})
+	s.verifier = sigv4.New[tenancy.Principal](secrets(o.Authenticate), sigv4.Options{Now: o.Now, V2: o.SignatureV2, Bucket: s.bucketOf})
 	gin.SetMode(gin.ReleaseMode)
 	s.engine = gin.New()
 	s.engine.RedirectTrailingSlash = false
@@ -138,8 +140,7 @@ func (s *Server) serve(c *gin.Context) {
 	q.continueEmpty()
 	q.answer()
 	if s.o.Done != nil {
-		s.o.Done(Request{Operation: q.operation, Status: c.Writer.Status(), Elapsed: time.Since(started),
-			In: q.in, Out: int64(max(c.Writer.Size(), 0))})
+		s.o.Done(q.record(started))
 	}
 }
 
@@ -176,19 +177,24 @@ func (q *request) dispatch() error {
 	if !ok {
 		return s3err.New(s3err.InvalidURI, "Couldn't parse the specified URI.")
 	}
-	q.bucket, q.key, _ = strings.Cut(path, "/")
+	if q.bucket = q.s.bucketOf(q.r.Host); q.bucket != "" {
+		q.key = path
+	} else {
+		q.bucket, q.key, _ = strings.Cut(path, "/")
+	}
 	id, err := q.s.verifier.Verify(q.r)
 	if err != nil {
 		return err
 	}
 	q.query = q.r.URL.Query()
 	q.identity = id
-	q.view = q.s.o.As(id.Principal)
+	q.view = q.viewAs(id.Principal)
 	route, err := q.s.routes.find(q)
 	if err != nil {
 		return err
 	}
 	q.operation = route.name
+	q.sub, _, _ = strings.Cut(route.sub, " ")
 	if err := checkHeaders(route, q.r.Header); err != nil {
 		return err
 	}
@@ -196,6 +202,35 @@ func (q *request) dispatch() error {
 		return err
 	}
 	return q.hideFromAnonymous(route.handle(q))
+}
+
+// viewAs is the namespace as the request's principal may use it.
+func (q *request) viewAs(p tenancy.Principal) namespace.Objects { return q.s.o.As(p) }
+
+// bucketOf is the bucket that a Host header names in virtual-host style, or "".
+func (s *Server) bucketOf(host string) string {
+	if len(s.o.Domains) == 0 {
+		return ""
+	}
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	for _, d := range s.o.Domains {
+		if name, ok := strings.CutSuffix(host, "."+d); ok && name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// objectURL is where the object is found, by the host that the request came to.
+func (q *request) objectURL(key string) string {
+	path := "/" + q.bucket + "/" + key
+	if q.s.bucketOf(q.r.Host) != "" {
+		path = "/" + key
+	}
+	return q.scheme() + "://" + printable(q.r.Host) + (&url.URL{Path: path}).EscapedPath()
 }
 
 // hideFromAnonymous: who has no credentials is not told which buckets exist.

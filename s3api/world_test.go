@@ -54,7 +54,7 @@ func newWorld(t testing.TB) *world {
 	w.fs, err = namespace.Open(ctx, namespace.Options{KV: kv, Chunks: chunks, Authority: ten, Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.fs.Close(ctx)) })
-	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Tenants: ten, Logger: quiet})
+	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Tenants: ten, SignatureV2: true, Domains: []string{"s3.example.com"}, Logger: quiet})
 	require.NoError(t, err)
 	w.srv = httptest.NewServer(door)
 	t.Cleanup(func() {

@@ -36,7 +36,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop)  // a second signal ends the process at once
-	signal.Ignore(syscall.SIGHUP) // a closed terminal is no reason to stop serving
+	signal.Ignore(syscall.SIGHUP) // a closed terminal is no reason to stop; a daemon that serves reads files again
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)

@@ -16,6 +16,8 @@ var flagKeys = map[string]string{
 	"accounts":   "accounts",
 	"s3":         "s3.listen",
 	"region":     "s3.region",
+	"tls":        "s3.tls",
+	"domain":     "s3.domains",
 	"admin":      "admin.listen",
 	"mount":      "mount.point",
 	"log-level":  "log.level",
@@ -45,6 +47,8 @@ Without them credentials are made once, and kept in root-credentials in the data
 	f.String("accounts", "", "file of accounts to make at the start")
 	f.String("s3", def.S3.Listen, "address of the S3 endpoint; empty for none")
 	f.String("region", def.S3.Region, "region that the S3 endpoint says it is")
+	f.String("tls", "", `"self": speak TLS on the S3 endpoint, with a self-signed certificate kept in the data directory`)
+	f.String("domain", "", "domain under which buckets are host names (bucket.DOMAIN); a comma between several")
 	f.String("admin", def.Admin.Listen, "address of health, metrics and profiles; empty for none")
 	f.String("mount", "", "directory to mount at; empty for none")
 	f.String("log-level", def.Log.Level, "debug, info, warn or error")

@@ -63,7 +63,7 @@ func parseAuthorization(value string) (*claim, error) {
 	scheme, rest, _ := strings.Cut(strings.Trim(value, " \t"), " ")
 	switch {
 	case scheme == algorithm:
-	case scheme == "AWS", strings.HasPrefix(scheme, "AWS4-"):
+	case strings.HasPrefix(scheme, "AWS4-"):
 		return nil, useV4()
 	default:
 		return nil, s3err.New(s3err.InvalidArgument, "Unsupported Authorization Type")

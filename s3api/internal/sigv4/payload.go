@@ -58,15 +58,15 @@ func parsePayload(value string) (Payload, error) {
 		"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.")
 }
 
-// anonymousPayload reads the payload mode of a request without credentials, which cannot sign chunks.
-func anonymousPayload(r *http.Request) (Payload, error) {
+// unchunkedPayload reads the payload mode of a request that has no signature to chain chunks to.
+func unchunkedPayload(r *http.Request) (Payload, error) {
 	hash, present, err := single(r.Header, contentHeader)
 	if err != nil || !present {
 		return Payload{}, err
 	}
 	p, err := parsePayload(hash)
 	if err == nil && p.Mode.signedChunks() {
-		err = s3err.New(s3err.InvalidRequest, "An anonymous request cannot have signed chunks.")
+		err = s3err.New(s3err.InvalidRequest, "Signed chunks need a request that is signed by AWS4-HMAC-SHA256 in its header.")
 	}
 	return p, err
 }

@@ -284,7 +284,7 @@ func TestRefusals(t *testing.T) {
 		"signature v4a":                {s3err.InvalidRequest, replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")},
 		"signature v2 in the query":    {s3err.InvalidRequest, request(t, "GET", "/b/k?AWSAccessKeyId=AK&Expires=1&Signature=x", "h")},
 		"basic":                        {s3err.InvalidArgument, set("Authorization", "Basic dTpw")},
-		"empty authorization":          {s3err.InvalidArgument, set("Authorization", "")},
+		"empty authorization":          {s3err.AccessDenied, set("Authorization", "")},
 		"two authorizations":           {s3err.InvalidArgument, add("Authorization", "AWS4-HMAC-SHA256 x")},
 		"header and query":             {s3err.InvalidArgument, query("&X-Amz-Signature=x")},
 		"header and v2 query":          {s3err.InvalidArgument, query("&Signature=x")},

@@ -1,5 +1,6 @@
-// Package sigv4 authenticates S3 requests: AWS Signature Version 4 in the Authorization header and in
-// the query string (presigned URLs), and the signature chain of aws-chunked bodies.
+// Package sigv4 authenticates S3 requests: AWS Signature Version 4 in the Authorization header, in the query
+// string (presigned URLs) and in a browser's form, the signature chain of aws-chunked bodies, and, where it is
+// switched on, Signature Version 2.
 //
 // It owns the decision whether a request was made by the holder of a secret, and nothing after that:
 // who the holder is comes from a [Secrets], what the holder may do is decided elsewhere, and the body
@@ -44,11 +45,15 @@ type Secrets[P any] interface {
 // Mechanism is how a request was authenticated.
 type Mechanism int
 
-// The mechanisms. Signature V2 and POST policies have their place here when they are supported.
+// The mechanisms.
 const (
-	Anonymous Mechanism = iota // no credentials at all; the zero value, and never a principal
-	Header                     // Authorization: AWS4-HMAC-SHA256
-	Presigned                  // X-Amz-Signature in the query
+	Anonymous   Mechanism = iota // no credentials at all; the zero value, and never a principal
+	Header                       // Authorization: AWS4-HMAC-SHA256
+	Presigned                    // X-Amz-Signature in the query
+	Form                         // x-amz-signature in a form, of its policy
+	HeaderV2                     // Authorization: AWS
+	PresignedV2                  // Signature in the query
+	FormV2                       // signature in a form
 )
 
 // Scope is a credential scope: the day, region and service that a signing key is derived for.
@@ -83,6 +88,10 @@ type Options struct {
 	MaxSkew time.Duration
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
+	// V2 accepts Signature Version 2, which covers less of a request and rests on SHA-1.
+	V2 bool
+	// Bucket is the bucket that a Host header names, or "". Nil if none ever does.
+	Bucket func(host string) string
 }
 
 // Verifier authenticates requests. It is safe for concurrent use.
@@ -91,11 +100,13 @@ type Verifier[P any] struct {
 	region  string
 	maxSkew time.Duration
 	now     func() time.Time
+	v2      bool
+	bucket  func(host string) string
 }
 
 // New makes a Verifier that finds its secrets in s.
 func New[P any](s Secrets[P], o Options) *Verifier[P] {
-	v := &Verifier[P]{secrets: s, region: o.Region, maxSkew: o.MaxSkew, now: o.Now}
+	v := &Verifier[P]{secrets: s, region: o.Region, maxSkew: o.MaxSkew, now: o.Now, v2: o.V2, bucket: o.Bucket}
 	if v.maxSkew <= 0 {
 		v.maxSkew = 15 * time.Minute
 	}
@@ -125,8 +136,10 @@ func (v *Verifier[P]) Verify(r *http.Request) (*Identity[P], error) {
 		c, err = v.headerClaim(r)
 	case Presigned:
 		c, err = v.presignedClaim(r, query)
+	case HeaderV2, PresignedV2:
+		return v.verifyV2(r, query, mechanism)
 	default:
-		payload, err := anonymousPayload(r)
+		payload, err := unchunkedPayload(r)
 		if err != nil {
 			return nil, err
 		}
@@ -162,12 +175,9 @@ type claim struct {
 
 // prove recomputes the signature of c with the secret of its access key.
 func (v *Verifier[P]) prove(r *http.Request, query []param, c *claim) (*Identity[P], error) {
-	secret, principal, err := v.secrets.Secret(r.Context(), c.accessKey)
+	secret, principal, err := v.secret(r.Context(), c.accessKey)
 	if err != nil {
-		return nil, secretError(err)
-	}
-	if secret == "" {
-		return nil, s3err.New(s3err.InvalidAccessKeyID, "%s", noSuchKeyMessage)
+		return nil, err
 	}
 	key := signingKey(secret, c.scope)
 	timestamp := c.signedAt.Format(timeFormat)
@@ -193,6 +203,18 @@ func (v *Verifier[P]) prove(r *http.Request, query []param, c *claim) (*Identity
 	}, nil
 }
 
+// secret is the secret of an access key, which is never empty.
+func (v *Verifier[P]) secret(ctx context.Context, accessKey string) (string, P, error) {
+	secret, principal, err := v.secrets.Secret(ctx, accessKey)
+	switch {
+	case err != nil:
+		err = secretError(err)
+	case secret == "":
+		err = s3err.New(s3err.InvalidAccessKeyID, "%s", noSuchKeyMessage)
+	}
+	return secret, principal, err
+}
+
 func secretError(err error) error {
 	if e, ok := err.(*s3err.Error); ok {
 		return e
@@ -209,7 +231,10 @@ func mismatch() *s3err.Error {
 
 // detect finds the one mechanism that a request uses.
 func detect(r *http.Request, query []param) (Mechanism, error) {
-	headers := len(r.Header["Authorization"])
+	headers, scheme := len(r.Header["Authorization"]), ""
+	if headers == 1 {
+		scheme, _, _ = strings.Cut(strings.Trim(r.Header["Authorization"][0], " \t"), " ")
+	}
 	v4, v2 := false, false
 	for _, p := range query {
 		switch strings.ToLower(p.name) {
@@ -223,8 +248,12 @@ func detect(r *http.Request, query []param) (Mechanism, error) {
 	case headers > 1, headers == 1 && (v4 || v2), v4 && v2:
 		return Anonymous, s3err.New(s3err.InvalidArgument, "Only one auth mechanism allowed; only the X-Amz-Algorithm query "+
 			"parameter, Signature query string parameter or the Authorization header should be specified")
+	case headers == 1 && scheme == "":
+		return Anonymous, s3err.New(s3err.AccessDenied, "Access Denied: the Authorization header is empty")
 	case v2:
-		return Anonymous, useV4()
+		return PresignedV2, nil
+	case scheme == "AWS":
+		return HeaderV2, nil
 	case headers == 1:
 		return Header, nil
 	case v4:
