@@ -9,8 +9,8 @@ import (
 
 const (
 	aheadFrames = 3        // read ahead of a sequential reader
-	aheadMin    = 64 << 10 // bytes of a first read that make a sequential reader likely
-	aheadSlack  = 2 << 20  // bytes by which reads of a sequential reader may come out of order
+	aheadMin    = 64 << 10 // bytes of a read that make a sequential reader likely
+	aheadSlack  = 2 << 20  // bytes by which such reads of a sequential reader may come out of order
 	aheadTracks = 512      // extents of which the readers are remembered
 	aheadStale  = time.Second
 )
@@ -59,7 +59,11 @@ func (ra *readAhead) sequential(e Extent, off int64, n int) bool {
 	ra.mu.Lock()
 	defer ra.mu.Unlock()
 	next, known := ra.tracks[k]
-	follows := known && off >= next-aheadSlack && off <= next+aheadSlack || off == 0 && n >= aheadMin
+	slack := int64(0)
+	if n >= aheadMin { // what the system reads ahead arrives out of order
+		slack = aheadSlack
+	}
+	follows := known && off >= next-slack && off <= next+slack || off == 0 && n >= aheadMin
 	if !known && len(ra.tracks) >= aheadTracks {
 		for old := range ra.tracks {
 			delete(ra.tracks, old)

@@ -33,23 +33,48 @@ func (s *Store) NewStream(d Domain) *Stream {
 // in which Append was called; called side by side, sealing and writing go side by side. Errors are those
 // of Store.Append.
 func (st *Stream) Append(ctx context.Context, p []byte) (Extent, error) {
-	if len(p) < 1 || len(p) > FrameSize {
-		return Extent{}, fmt.Errorf("chunkstore: stream append of %d bytes; a frame has 1 to %d", len(p), FrameSize)
-	}
-	if err := ctx.Err(); err != nil {
-		return Extent{}, err
-	}
-	disk := int64(layoutOf(len(p)).disk)
-	seg, off, err := st.allocate(disk)
+	seg, e, err := st.place(ctx, p)
 	if err != nil {
 		return Extent{}, err
 	}
+	return st.write(ctx, seg, e, p)
+}
+
+// Start is Append that returns when p has its place, and seals and writes it behind the caller's back. What
+// Append would return is given to done, once, on another goroutine or, if there is no place, before Start
+// returns. p must not change until then.
+func (st *Stream) Start(ctx context.Context, p []byte, done func(Extent, error)) {
+	seg, e, err := st.place(ctx, p)
+	if err != nil {
+		done(Extent{}, err)
+		return
+	}
+	go func() { done(st.write(ctx, seg, e, p)) }()
+}
+
+// place takes room for p. The segment has one writer more, which write ends.
+func (st *Stream) place(ctx context.Context, p []byte) (*segment, Extent, error) {
+	if len(p) < 1 || len(p) > FrameSize {
+		return nil, Extent{}, fmt.Errorf("chunkstore: stream append of %d bytes; a frame has 1 to %d", len(p), FrameSize)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, Extent{}, err
+	}
+	seg, off, err := st.allocate(int64(layoutOf(len(p)).disk))
+	if err != nil {
+		return nil, Extent{}, err
+	}
+	return seg, Extent{Segment: seg.number, Offset: uint64(off), Length: uint32(len(p))}, nil
+}
+
+func (st *Stream) write(ctx context.Context, seg *segment, e Extent, p []byte) (Extent, error) {
 	defer seg.endWrite(st.s)
+	off := int64(e.Offset)
 	if err := st.s.writeFrame(ctx, seg, st.d, off, p); err != nil {
-		st.s.punch(seg, off, disk)
+		st.s.punch(seg, off, int64(layoutOf(len(p)).disk))
 		return Extent{}, err
 	}
-	return Extent{Segment: seg.number, Offset: uint64(off), Length: uint32(len(p))}, nil
+	return e, nil
 }
 
 // allocate takes room for a frame. The segment has one writer more, which endWrite ends.

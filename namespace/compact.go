@@ -12,7 +12,7 @@ const (
 )
 
 // compact rewrites the spans of a fragmented map that hold many small slices, each as one frame, so that
-// a content's pages stay small and its reads long. f.mu must be held and no flight under way; it is
+// a content's pages stay small and its reads long. f.mu must be held and nothing on its way; it is
 // given up while frames are written.
 func (f *file) compact(ctx context.Context) error {
 	if len(f.slices) <= pageCrowded {
@@ -75,10 +75,24 @@ func (f *file) rewrite(ctx context.Context, off int64) error {
 			return err
 		}
 	}
-	e, err := f.fly(ctx, p, from, to)
-	if err != nil {
-		return err
+	e, err := f.append(ctx, p)
+	if err == nil {
+		f.install(from, to, sliceOf(e, from))
 	}
-	f.install(from, to, sliceOf(e, from))
-	return nil
+	return err
+}
+
+// append seals and writes a frame, with f.mu given up meanwhile.
+func (f *file) append(ctx context.Context, p []byte) (chunkstore.Extent, error) {
+	if f.stream == nil {
+		f.stream = f.fs.chunks.NewStream(f.d)
+	}
+	stream := f.stream
+	f.pump.frames++
+	f.mu.Unlock()
+	e, err := stream.Append(ctx, p)
+	f.mu.Lock()
+	f.pump.frames--
+	f.landed.Broadcast()
+	return e, err
 }

@@ -11,27 +11,18 @@ import (
 	"k3fs/metastore"
 )
 
-const (
-	directMin = 256 << 10 // a write of this many bytes goes straight to the chunk store
-	memoryMax = 2 << 20   // bytes that a draft keeps in memory before the writer seals some
-	dirtyMax  = 64 << 20  // bytes that all drafts keep in memory before each writer seals its own
-)
-
 // draft is the state of an open inode's bytes, guarded by file.mu: a map of slices, and over it the
 // memory of what was written lately. Where neither says anything is a hole.
 //
-// Writes of many bytes go to the chunk store on their own, with file.mu given up meanwhile; smaller ones
-// gather in memory until they fill a frame. A flight is a range whose bytes are on their way. Flights
-// never overlap, and who wants to write or cut inside one waits until it has landed, so that of two
-// writes the one that began after the other ended always wins.
+// All that is written gathers in memory, and the pump takes it to the chunk store.
 type draft struct {
 	loaded  bool
 	size    int64
 	slices  []slice
 	used    int64 // bytes that slices map
 	mem     memory
-	flights []flight
-	landed  *sync.Cond // a flight landed, or the draft is no longer settling
+	pump    pump
+	landed  *sync.Cond // a frame landed, the pump stopped, or the draft is no longer settling
 	settles int        // settle calls that wait: new writes wait for them
 
 	base   contentID                   // pinned content that the map came from; 0 if none
@@ -48,11 +39,9 @@ type draft struct {
 	mtime, ctime int64 // of the changes since the record was written; 0 if none
 }
 
-// flight is a range on its way to the chunk store.
-type flight struct{ off, end int64 }
-
-func (d *draft) init(mu sync.Locker) {
+func (d *draft) init(mu sync.Locker, fr *frames) {
 	d.landed = sync.NewCond(mu)
+	d.mem.frames = fr
 	d.fresh = map[chunkstore.Extent]int64{}
 }
 
@@ -145,7 +134,7 @@ func (f *file) forgetRange(off, end int64) {
 
 func (f *file) forget(m *memory) {
 	f.fs.dirty.Add(-m.bytes)
-	*m = memory{}
+	*m = memory{frames: m.frames}
 }
 
 // changed notes a change of the file's bytes. f.mu must be held.
@@ -173,15 +162,18 @@ func (f *file) write(ctx context.Context, h *handle, p []byte, off int64) (n int
 	}
 	for n < len(p) {
 		part := p[n:min(len(p), n+chunkstore.FrameSize)]
-		f.await(off+int64(n), off+int64(n+len(part)))
-		if f.closed {
-			return n, of(Unavailable)
-		}
-		if err := f.writePart(ctx, part, off+int64(n)); err != nil {
+		at := off + int64(n)
+		if err := f.room(at, at+int64(len(part))); err != nil {
 			return n, err
 		}
-		n += len(part)
+		f.remember(part, at)
+		f.size = max(f.size, at+int64(len(part)))
+		f.changed()
 		h.dirty()
+		n += len(part)
+		if err := f.relieve(); err != nil {
+			return n, err
+		}
 	}
 	return n, nil
 }
@@ -193,13 +185,11 @@ func (f *file) appendTo(ctx context.Context, h *handle, p []byte) (int64, error)
 	if err := f.load(ctx); err != nil {
 		return 0, err
 	}
-	// A flight at or beyond the end may move the end when it lands.
-	f.await(f.size, maxFile)
+	if err := f.room(f.size, f.size+int64(len(p))); err != nil {
+		return 0, err
+	}
 	off := f.size
-	switch {
-	case f.closed:
-		return 0, of(Unavailable)
-	case off > maxFile-int64(len(p)):
+	if off > maxFile-int64(len(p)) {
 		return 0, of(TooBig)
 	}
 	for at := 0; at < len(p); at += chunkstore.FrameSize {
@@ -209,59 +199,7 @@ func (f *file) appendTo(ctx context.Context, h *handle, p []byte) (int64, error)
 	f.size = off + int64(len(p))
 	f.changed()
 	h.dirty()
-	return off, f.relieve(ctx)
-}
-
-// writePart writes at most a frame to a range without flights. f.mu must be held; it is given up while
-// the bytes of a long write are sealed.
-func (f *file) writePart(ctx context.Context, p []byte, off int64) error {
-	end := off + int64(len(p))
-	if len(p) >= directMin {
-		e, err := f.fly(ctx, p, off, end)
-		if err != nil {
-			return err
-		}
-		f.forgetRange(off, end)
-		f.install(off, end, sliceOf(e, off))
-	} else {
-		f.remember(p, off)
-	}
-	f.size = max(f.size, end)
-	f.changed()
-	return f.relieve(ctx)
-}
-
-// await waits until no flight overlaps [off, end) and nobody settles. f.mu must be held.
-func (f *file) await(off, end int64) {
-	for f.settles > 0 || f.flying(off, end) {
-		f.landed.Wait()
-	}
-}
-
-func (f *file) flying(off, end int64) bool {
-	for _, fl := range f.flights {
-		if fl.off < end && off < fl.end {
-			return true
-		}
-	}
-	return false
-}
-
-// fly seals and writes p, with [off, end) in flight meanwhile. f.mu must be held; it is given up for the
-// time of the flight.
-func (f *file) fly(ctx context.Context, p []byte, off, end int64) (chunkstore.Extent, error) {
-	fl := flight{off, end}
-	f.flights = append(f.flights, fl)
-	if f.stream == nil {
-		f.stream = f.fs.chunks.NewStream(f.d)
-	}
-	stream := f.stream
-	f.mu.Unlock()
-	e, err := stream.Append(ctx, p)
-	f.mu.Lock()
-	f.flights = slices.Delete(f.flights, slices.Index(f.flights, fl), slices.Index(f.flights, fl)+1)
-	f.landed.Broadcast()
-	return e, err
+	return off, f.relieve()
 }
 
 // install maps [off, end) to with, whose extents are fresh; none makes a hole. f.mu must be held.
@@ -485,6 +423,7 @@ func (f *file) extentAt(at int64) (data bool, end int64) {
 
 // discard gives back all that the draft holds. f.mu must be held, and nobody else may use the file.
 func (f *file) discard() {
+	f.halt()
 	f.forget(&f.mem)
 	var lost []chunkstore.Extent
 	for e := range f.fresh {

@@ -73,7 +73,7 @@ var _ FileHandle = (*handle)(nil)
 func (fs *FS) acquire(ino Ino) (*file, error) {
 	return fs.files.acquire(ino, func() *file {
 		f := &file{fs: fs, ino: ino}
-		f.draft.init(&f.mu)
+		f.draft.init(&f.mu, &fs.frames)
 		return f
 	})
 }

@@ -55,8 +55,9 @@ type FS struct {
 	observers atomic.Pointer[[]Observer]
 	obsMu     sync.Mutex // held while observers changes
 
-	files fileTable    // inodes with open handles
-	dirty atomic.Int64 // bytes that all drafts keep in memory
+	files  fileTable    // inodes with open handles
+	dirty  atomic.Int64 // bytes that all drafts keep in memory
+	frames frames
 
 	gate  sync.RWMutex // read-held while a view finds and pins contents, see view
 	pinMu sync.Mutex

@@ -3,23 +3,42 @@ package namespace
 import (
 	"slices"
 	"sort"
+	"sync"
 
 	"k3fs/chunkstore"
 )
 
+// frames are buffers of a frame that drafts use again and again.
+type frames struct{ pool sync.Pool }
+
+// get returns n bytes with room for a frame.
+func (fr *frames) get(n int) []byte {
+	if b, ok := fr.pool.Get().(*[chunkstore.FrameSize]byte); ok {
+		return b[:n]
+	}
+	return make([]byte, n, chunkstore.FrameSize)
+}
+
+// put takes back what get returned.
+func (fr *frames) put(p []byte) {
+	fr.pool.Put((*[chunkstore.FrameSize]byte)(p[:chunkstore.FrameSize]))
+}
+
 // interval is written bytes of a file that are in memory only. At most a frame long.
 type interval struct {
-	off  int64
-	data []byte
-	busy bool // being sealed: its bytes don't change, and nothing is put beside them in its memory
+	off   int64
+	data  []byte
+	frame bool // data is all that uses its buffer, which is of frames
+	busy  bool // on its way: its bytes don't change, and nothing is put beside them in its memory
 }
 
 func (iv *interval) end() int64 { return iv.off + int64(len(iv.data)) }
 
 // memory is the written bytes of a draft that lie over its map: sorted, not overlapping.
 type memory struct {
-	list  []*interval
-	bytes int64
+	frames *frames
+	list   []*interval
+	bytes  int64
 }
 
 // find is the index of the first interval that ends after off.
@@ -42,22 +61,34 @@ func (m *memory) put(p []byte, off int64) {
 	i = m.find(off)
 	if i > 0 {
 		if left := m.list[i-1]; left.end() == off && !left.busy && len(left.data)+len(p) <= chunkstore.FrameSize {
-			left.data = append(grown(left.data, len(p)), p...)
+			m.grow(left, len(p))
+			left.data = append(left.data, p...)
 			m.bytes += int64(len(p))
 			return
 		}
 	}
 	m.bytes += int64(len(p))
-	m.list = slices.Insert(m.list, i, &interval{off: off, data: append([]byte(nil), p...)})
+	iv := &interval{off: off}
+	if len(p) > chunkstore.FrameSize/2 {
+		iv.data, iv.frame = m.frames.get(0), true
+	}
+	iv.data = append(iv.data, p...)
+	m.list = slices.Insert(m.list, i, iv)
 }
 
-// grown is data with room for n bytes more, taken in large steps: a file written in small pieces from
-// front to back is the common case.
-func grown(data []byte, n int) []byte {
-	if len(data)+n <= cap(data) {
-		return data
+// grow makes room for n bytes more, in large steps: a file written in small pieces from front to back is
+// the common case.
+func (m *memory) grow(iv *interval, n int) {
+	need := len(iv.data) + n
+	if need <= cap(iv.data) {
+		return
 	}
-	return append(make([]byte, 0, min(max(4*cap(data), len(data)+n), chunkstore.FrameSize)), data...)
+	size := max(4*cap(iv.data), need)
+	if size < chunkstore.FrameSize {
+		iv.data = append(make([]byte, 0, size), iv.data...)
+		return
+	}
+	iv.data, iv.frame = append(m.frames.get(0), iv.data...), true
 }
 
 // cut forgets the bytes of [off, end).
@@ -68,6 +99,9 @@ func (m *memory) cut(off, end int64) {
 		from, to := max(iv.off, off), min(iv.end(), end)
 		m.bytes -= to - from
 		head, tail := iv.data[:from-iv.off], iv.data[to-iv.off:]
+		if len(head)+len(tail) > 0 {
+			iv.frame = false
+		}
 		switch {
 		case len(head) > 0 && len(tail) > 0:
 			iv.data = head[:len(head):len(head)]
@@ -81,6 +115,7 @@ func (m *memory) cut(off, end int64) {
 			return
 		default:
 			m.list = slices.Delete(m.list, i, i+1)
+			m.recycle(iv)
 		}
 	}
 }
@@ -90,5 +125,14 @@ func (m *memory) remove(iv *interval) {
 	if i := m.find(iv.off); i < len(m.list) && m.list[i] == iv {
 		m.bytes -= int64(len(iv.data))
 		m.list = slices.Delete(m.list, i, i+1)
+		m.recycle(iv)
+	}
+}
+
+// recycle takes back the memory of an interval that is gone.
+func (m *memory) recycle(iv *interval) {
+	if iv.frame {
+		m.frames.put(iv.data)
+		iv.data = nil
 	}
 }

@@ -133,7 +133,7 @@ func readAll(t testing.TB, h FileHandle) []byte {
 }
 
 func TestWriteFlushRead(t *testing.T) {
-	for _, size := range []int{0, 1, 4096, inlineMax, inlineMax + 1, 100_000, directMin, chunkstore.FrameSize, 5<<20 + 77} {
+	for _, size := range []int{0, 1, 4096, inlineMax, inlineMax + 1, 100_000, 256 << 10, chunkstore.FrameSize, 5<<20 + 77} {
 		w := newWorld(t)
 		ctx := context.Background()
 		data := storetest.Bytes(size, 1)

@@ -20,87 +20,6 @@ func newETag(id contentID) string {
 	return hex.EncodeToString(b[:]) + "-1"
 }
 
-// relieve seals bytes in memory when they are too many. f.mu must be held; it is given up meanwhile.
-func (f *file) relieve(ctx context.Context) error {
-	for f.mem.bytes >= memoryMax || f.mem.bytes > inlineMax && f.fs.dirty.Load() > dirtyMax {
-		more, err := f.spill(ctx)
-		if err != nil || !more {
-			return err
-		}
-	}
-	return nil
-}
-
-// spill seals up to a frame of the bytes in memory, the first of the file first; more is false if there
-// were none to take. f.mu must be held; it is given up meanwhile.
-func (f *file) spill(ctx context.Context) (more bool, err error) {
-	batch, total := f.pick()
-	if len(batch) == 0 {
-		return false, nil
-	}
-	p := batch[0].data
-	if len(batch) > 1 {
-		p = make([]byte, 0, total)
-		for _, iv := range batch {
-			p = append(p, iv.data...)
-		}
-	}
-	for _, iv := range batch {
-		iv.busy = true
-	}
-	first := len(f.flights)
-	for _, iv := range batch[1:] {
-		f.flights = append(f.flights, flight{iv.off, iv.end()})
-	}
-	others := append([]flight(nil), f.flights[first:]...)
-	e, err := f.fly(ctx, p, batch[0].off, batch[0].end())
-	f.land(others)
-	for _, iv := range batch {
-		iv.busy = false
-	}
-	if err != nil {
-		return false, err
-	}
-	skip := uint32(0)
-	for _, iv := range batch {
-		s := sliceOf(e, iv.off)
-		s.Skip, s.Len = skip, int64(len(iv.data))
-		skip += uint32(s.Len)
-		f.fs.dirty.Add(-s.Len)
-		f.mem.remove(iv)
-		f.install(s.Off, s.end(), s)
-	}
-	return true, nil
-}
-
-// land takes flights off the list.
-func (f *file) land(done []flight) {
-	for _, fl := range done {
-		for i := range f.flights {
-			if f.flights[i] == fl {
-				f.flights = append(f.flights[:i], f.flights[i+1:]...)
-				break
-			}
-		}
-	}
-	f.landed.Broadcast()
-}
-
-// pick chooses intervals that together fit a frame and are not on their way already.
-func (f *file) pick() (batch []*interval, total int) {
-	for _, iv := range f.mem.list {
-		if iv.busy || f.flying(iv.off, iv.end()) {
-			continue
-		}
-		if total+len(iv.data) > chunkstore.FrameSize {
-			break
-		}
-		batch = append(batch, iv)
-		total += len(iv.data)
-	}
-	return batch, total
-}
-
 // settle brings the draft into the form of a content: all in the chunk store, or inline. Nothing is
 // written meanwhile. f.mu must be held; it may be given up.
 func (f *file) settle(ctx context.Context) (*layout, error) {
@@ -109,7 +28,7 @@ func (f *file) settle(ctx context.Context) (*layout, error) {
 		f.settles--
 		f.landed.Broadcast()
 	}()
-	for len(f.flights) > 0 {
+	for f.pump.frames > 0 {
 		f.landed.Wait()
 	}
 	if f.size <= inlineMax {
@@ -124,14 +43,8 @@ func (f *file) settle(ctx context.Context) (*layout, error) {
 		}
 		return l, nil
 	}
-	for {
-		more, err := f.spill(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if !more && len(f.flights) == 0 {
-			break
-		}
+	if err := f.drain(0); err != nil {
+		return nil, err
 	}
 	if err := f.compact(ctx); err != nil {
 		return nil, err

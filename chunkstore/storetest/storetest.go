@@ -124,6 +124,7 @@ func testStream(t *testing.T, open opener) {
 		require.True(t, ok, "%+v then %+v", whole, e)
 		whole = joined
 	}
+	testStart(t, s, st)
 	require.NoError(t, st.Close())
 	require.NoError(t, st.Close())
 	require.NoError(t, other.Close())
@@ -133,6 +134,30 @@ func testStream(t *testing.T, open opener) {
 	require.False(t, ok)
 	_, err := st.Append(ctx, want[:1])
 	require.ErrorIs(t, err, chunkstore.ErrClosed)
+}
+
+// Frames that go side by side lie in the order in which they were started.
+func testStart(t *testing.T, s *chunkstore.Store, st *chunkstore.Stream) {
+	type end struct {
+		e   chunkstore.Extent
+		err error
+	}
+	want := Bytes(4*chunkstore.FrameSize, 10)
+	var ends []chan end
+	for off := 0; off < len(want); off += chunkstore.FrameSize {
+		c := make(chan end, 1)
+		ends = append(ends, c)
+		st.Start(context.Background(), want[off:off+chunkstore.FrameSize], func(e chunkstore.Extent, err error) { c <- end{e, err} })
+	}
+	last := uint64(0)
+	for i, c := range ends {
+		got := <-c
+		require.NoError(t, got.err)
+		requireRead(t, s, 5, got.e, want[i*chunkstore.FrameSize:][:chunkstore.FrameSize])
+		require.Greater(t, got.e.Segment<<32|got.e.Offset, last)
+		last = got.e.Segment<<32 | got.e.Offset
+	}
+	st.Start(context.Background(), nil, func(_ chunkstore.Extent, err error) { require.Error(t, err) })
 }
 
 func testDomains(t *testing.T, open opener) {
