@@ -18,8 +18,9 @@
 // A content is the immutable map of a file's bytes: inline bytes, or slices of sealed extents. An
 // inode has at most one published content, which S3 reads, and at most one draft, which all open
 // handles share and POSIX reads. Publication (the last writer's flush) puts the draft in place of the
-// published content in one update. Extents are reference counted: each content holds one reference to
-// each extent that its slices name, so a copy moves no data.
+// published content in one update. What is written is answered from memory and goes to the chunk store
+// behind the writer's back (pump.go); fsync and flush wait for it. Extents are reference counted: each
+// content holds one reference to each extent that its slices name, so a copy moves no data.
 //
 // Dropping a content writes an orphan record in the same update that makes it unreachable. The reaper
 // takes orphans whose record is durable and which no reader pins, punches extents that nothing else
