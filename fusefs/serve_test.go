@@ -95,6 +95,12 @@ func (c *counter) Moved(written, read int) {
 	c.n["bytes read"] += read
 }
 
+func (c *counter) count(what string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n[what]
+}
+
 func (c *counter) print() { fmt.Fprintln(os.Stderr, c.n) }
 
 // daemon is a mount in a process of its own.
