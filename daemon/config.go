@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"k3fs/daemon/control"
 )
 
 // Size is a number of bytes, written in configuration as "256MiB" or a plain number.
@@ -42,12 +44,13 @@ type Config struct {
 	// Accounts is a file of accounts to make at the start; empty means none.
 	Accounts string `koanf:"accounts"`
 
-	Log    LogConfig    `koanf:"log"`
-	S3     S3Config     `koanf:"s3"`
-	Mount  MountConfig  `koanf:"mount"`
-	Admin  AdminConfig  `koanf:"admin"`
-	Limits LimitsConfig `koanf:"limits"`
-	Root   RootConfig   `koanf:"root"`
+	Log     LogConfig     `koanf:"log"`
+	S3      S3Config      `koanf:"s3"`
+	Mount   MountConfig   `koanf:"mount"`
+	Admin   AdminConfig   `koanf:"admin"`
+	Control ControlConfig `koanf:"control"`
+	Limits  LimitsConfig  `koanf:"limits"`
+	Root    RootConfig    `koanf:"root"`
 }
 
 // LogConfig says what is logged, to standard error.
@@ -84,12 +87,22 @@ type MountConfig struct {
 	AllowOther  bool   `koanf:"allow_other"`
 	ReadOnly    bool   `koanf:"read_only"`
 	SyncOnClose bool   `koanf:"sync_on_close"`
+
+	// UserAllowOther lets callers of "k3fs mount" who aren't root use allow_other.
+	UserAllowOther bool `koanf:"user_allow_other"`
 }
 
 // AdminConfig is the listener of metrics, health and profiles.
 type AdminConfig struct {
 	Listen string `koanf:"listen"` // host:port; empty means none
 	Pprof  string `koanf:"pprof"`  // on, off, or auto: only on a loopback address
+}
+
+// ControlConfig is the socket that asks for mounts ("k3fs mount").
+type ControlConfig struct {
+	// Listen is a path that all users of the host may reach; empty means that only the socket in the data
+	// directory is there.
+	Listen string `koanf:"listen"`
 }
 
 // LimitsConfig bounds what the daemon takes of its host.
@@ -121,9 +134,10 @@ func Defaults() Config {
 			ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, StallTimeout: time.Minute,
 			MaxHeader: 64 << 10, MaxConnections: 32768, AccessLogFormat: "s3",
 		},
-		Mount:  MountConfig{AllowOther: true},
-		Admin:  AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
-		Limits: LimitsConfig{Memory: 352 << 20, StopDeadline: 9 * time.Second},
+		Mount:   MountConfig{AllowOther: true},
+		Admin:   AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
+		Control: ControlConfig{Listen: control.Socket},
+		Limits:  LimitsConfig{Memory: 352 << 20, StopDeadline: 9 * time.Second},
 	}
 }
 
@@ -191,6 +205,9 @@ func (c *Config) validatePaths(bad func(key, format string, args ...any)) {
 		c.MasterKey = filepath.Join(c.Data, "master.key")
 	}
 	abs("master_key", &c.MasterKey)
+	if c.Control.Listen != "" {
+		abs("control.listen", &c.Control.Listen)
+	}
 	if c.Mount.Point == "" {
 		return
 	}

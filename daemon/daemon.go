@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"k3fs/daemon/control"
 	"k3fs/fusefs/locks"
 	"k3fs/namespace"
 	"k3fs/s3api"
@@ -27,7 +28,9 @@ type Daemon struct {
 
 	stores  *stores
 	ns      *namespace.FS
-	mount   *mount // nil without a mount point
+	mount   *mount // the daemon's own; nil without a mount point
+	mounts  *mounts
+	control *control.Server
 	locks   locks.Table
 	health  *health
 	metrics *metrics
@@ -94,7 +97,14 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 	if err := d.openMount(ctx); err != nil {
 		return err
 	}
+	d.mounts = &mounts{d: d, all: map[string]*demanded{}}
+	if err := d.mounts.restore(ctx); err != nil {
+		return err
+	}
 	if err := d.listenS3(); err != nil {
+		return err
+	}
+	if err := d.listenControl(); err != nil {
 		return err
 	}
 	d.health.set(serving)

@@ -14,8 +14,9 @@
 //	chunk store
 //	namespace, which recovers
 //	admin listener
-//	mount
+//	mount, and the mounts that were asked for in an earlier run (wanted.go)
 //	S3 listener
+//	control sockets, at which mounts are asked for (mounts.go)
 //
 // # Stopping
 //
@@ -28,5 +29,6 @@
 //
 // # Locks
 //
-// Those of the health cache and of the count of running requests, both leaves.
+// Those of the health cache, of the count of running requests and of the mounts, all leaves; the one that
+// serializes writing the list of mounts is taken before the one of the mounts.
 package daemon

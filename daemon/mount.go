@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"k3fs/fusefs"
 	"k3fs/tenancy"
 )
@@ -19,17 +17,17 @@ import (
 // mountType is how the kernel lists our mounts in /proc/self/mountinfo.
 const mountType = "fuse.k3fs"
 
-// mount is the POSIX door at its mount point.
+// mount is the POSIX door at one mount point.
 type mount struct {
 	door    *fusefs.Mountpoint
-	unwatch func() // stops telling the door of changes at the other one
+	unwatch func() // stops telling the door of changes at others
 	point   string
 	log     *slog.Logger
 }
 
-// openMount opens the POSIX door, which acts as the first tenant's root account: who may use the mount is
+// openMount opens the daemon's own mount, which acts as the first tenant's root account: who may use it is
 // decided by the kernel, by the permissions of the files.
-func (d *Daemon) openMount(ctx context.Context) error {
+func (d *Daemon) openMount(ctx context.Context) (err error) {
 	point := d.cfg.Mount.Point
 	if point == "" {
 		return nil
@@ -37,20 +35,28 @@ func (d *Daemon) openMount(ctx context.Context) error {
 	if err := preparePoint(point, d.log); err != nil {
 		return err
 	}
-	caches := fusefs.NewInvalidator()
-	m := &mount{point: point, log: d.log, unwatch: d.ns.Observe(caches)}
-	door, err := fusefs.Mount(ctx, fusefs.Options{
-		Dir: point, FS: d.ns.As(tenancy.Root(tenancy.FirstTenant)).Through(caches), Invalidator: caches, Locks: &d.locks,
-		AllowOther: d.cfg.Mount.AllowOther, ReadOnly: d.cfg.Mount.ReadOnly, SyncOnClose: d.cfg.Mount.SyncOnClose,
-		UnmountGrace: d.share(unmountGrace), Logger: d.log, Metrics: fuseMetrics{d.metrics},
+	d.mount, err = d.attach(ctx, tenancy.Root(tenancy.FirstTenant), fusefs.Options{
+		Dir: point, AllowOther: d.cfg.Mount.AllowOther, ReadOnly: d.cfg.Mount.ReadOnly, SyncOnClose: d.cfg.Mount.SyncOnClose,
 	})
-	if err != nil {
-		m.unwatch()
-		return err
+	if err == nil {
+		d.health.gone.Store(new(d.mount.door.Done()))
 	}
-	m.door, d.mount = door, m
-	d.health.gone.Store(new(door.Done()))
-	return nil
+	return err
+}
+
+// attach mounts the namespace as who may use it. o says where and how; what it shows and what the daemon
+// decides for all mounts is filled in.
+func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, o fusefs.Options) (*mount, error) {
+	caches := fusefs.NewInvalidator()
+	m := &mount{point: o.Dir, log: d.log, unwatch: d.ns.Observe(caches)}
+	o.FS, o.Invalidator, o.Locks = d.ns.As(who).Through(caches), caches, &d.locks
+	o.UnmountGrace, o.Logger, o.Metrics = d.share(unmountGrace), d.log, fuseMetrics{d.metrics}
+	var err error
+	if m.door, err = fusefs.Mount(ctx, o); err != nil {
+		m.unwatch()
+		return nil, err
+	}
+	return m, nil
 }
 
 // close writes back what the kernel holds and unmounts, until ctx ends. A mount that is in use is detached:
@@ -70,14 +76,13 @@ func (m *mount) close(ctx context.Context) error {
 	case <-time.After(detachTime): // the kernel waits for somebody, and not for us
 	}
 	m.log.Error("the mount does not let go: cutting it off", "mount", m.point)
-	_ = unix.Unmount(m.point, unix.MNT_FORCE) // ends the connection, so that nothing waits for answers
-	return unix.Unmount(m.point, unix.MNT_DETACH)
+	return m.door.Cut()
 }
 
 // preparePoint makes the mount point ready: made if it is missing, and freed of a mount whose daemon was
 // killed. One where a k3fs is mounted that lives is refused.
 func preparePoint(point string, log *slog.Logger) error {
-	stale, err := fusefs.RecoverStale(point)
+	stale, err := fusefs.RecoverStale(point, os.Geteuid(), os.Getegid())
 	if err != nil {
 		return err
 	}

@@ -54,11 +54,18 @@ func (d *Daemon) closeDoors(by deadlines) error {
 	if d.mount != nil {
 		unmounting.Go(func() { mounted = d.mount.close(ctx) })
 	}
+	var demanded, asked error
+	if d.mounts != nil {
+		unmounting.Go(func() { demanded = d.mounts.close(ctx) })
+	}
+	if d.control != nil {
+		unmounting.Go(func() { asked = d.control.Close(ctx) })
+	}
 	draining, stop := by(drained)
 	defer stop()
 	err := d.drainS3(draining, ctx)
 	unmounting.Wait()
-	return errors.Join(err, mounted)
+	return errors.Join(err, mounted, demanded, asked)
 }
 
 // drainS3 stops accepting, lets running requests end until draining ends, and then cuts them off: they are

@@ -34,7 +34,7 @@ type door struct {
 }
 
 func newDoor(o Options) *door {
-	return &door{RawFileSystem: fuse.NewDefaultRawFileSystem(), opts: o, fs: o.FS, inv: o.Invalidator, log: o.Logger,
+	return &door{RawFileSystem: fuse.NewDefaultRawFileSystem(), opts: o, fs: through(o), inv: o.Invalidator, log: o.Logger,
 		locks: lockDoor{Table: o.Locks, mount: o.Locks.NewMount()}}
 }
 
@@ -243,6 +243,13 @@ func (d *door) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut)
 // FsyncDir implements fuse.RawFileSystem.
 func (d *door) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	return d.status(d.fs.SyncDir(background, namespace.Ino(in.NodeId)))
+}
+
+// writeBack makes the kernel write back the pages of all files that are open for writing.
+func (d *door) writeBack() {
+	for _, ino := range d.writers.all() {
+		d.kernel.InodeNotify(uint64(ino), 0, 0)
+	}
 }
 
 // closeAll closes what the kernel left open when the mount ended: the RELEASE of a file is not waited

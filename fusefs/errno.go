@@ -86,6 +86,9 @@ func (d *door) status(err error) fuse.Status {
 	if err == nil {
 		return fuse.OK
 	}
+	if errors.Is(err, errUnmapped) {
+		return fuse.Status(syscall.EOVERFLOW)
+	}
 	kind := kindOf(err)
 	switch kind {
 	case namespace.Internal, namespace.Corrupt, namespace.Unavailable:

@@ -1,6 +1,8 @@
 package fusefs
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"k3fs/namespace"
@@ -86,6 +88,13 @@ func (w *writers) add(ino namespace.Ino, delta int) {
 	if w.n[ino] += delta; w.n[ino] == 0 {
 		delete(w.n, ino)
 	}
+}
+
+// all returns the inodes that are open for writing.
+func (w *writers) all() []namespace.Ino {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.n))
 }
 
 func (w *writers) any(ino namespace.Ino) bool {

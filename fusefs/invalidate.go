@@ -36,6 +36,9 @@ type Invalidator struct {
 	mu    sync.Mutex             // held while marks are given; guards again and timer
 	again map[namespace.Ino]bool // and whether its pages are to go, too
 	timer *time.Timer            // set while a repetition is due
+	root  atomic.Uint64          // the inode that the mount's root shows; 0 means its own
+
+	waits waits // of requests of this mount for the kernel's locks of other mounts
 }
 
 var _ namespace.Observer = (*Invalidator)(nil)
@@ -49,27 +52,31 @@ func NewInvalidator() *Invalidator {
 func (v *Invalidator) Changing(changes []namespace.Change) { v.mark(changes) }
 
 // Changed implements namespace.Observer. It returns when the kernel has forgotten what changed. It must
-// not be called with a lock held that a request of this mount may need.
-func (v *Invalidator) Changed(changes []namespace.Change) {
+// not be called with a lock held that a request of this mount may need; what the mount of by holds is in waits.go.
+func (v *Invalidator) Changed(by namespace.Observer, changes []namespace.Change) {
 	v.mark(changes)
 	k := v.kernel.Load()
 	if k == nil {
 		return
 	}
-	for _, c := range changes {
-		if c.Parent != 0 {
-			(*k).EntryNotify(uint64(c.Parent), c.Name)
-		}
-	}
+	v.forgetEntries(*k, by, changes)
 	for _, c := range changes {
 		if c.Ino != 0 {
-			(*k).InodeNotify(uint64(c.Ino), attrOnly, 0)
+			(*k).InodeNotify(v.node(c.Ino), attrOnly, 0)
 		}
 		if c.Parent != 0 { // its attributes
-			(*k).InodeNotify(uint64(c.Parent), 0, 0)
+			(*k).InodeNotify(v.node(c.Parent), 0, 0)
 		}
 	}
 	v.repeat(changes)
+}
+
+// node is how the kernel calls an inode.
+func (v *Invalidator) node(ino namespace.Ino) uint64 {
+	if uint64(ino) == v.root.Load() {
+		return fuse.FUSE_ROOT_ID
+	}
+	return uint64(ino)
 }
 
 // mark gives everything in changes a mark.
@@ -103,11 +110,11 @@ func (v *Invalidator) inodeFresh(since uint64, ino namespace.Ino) bool {
 }
 
 func (v *Invalidator) entrySlot(parent namespace.Ino, name string) uint64 {
-	return (maphash.String(v.seed, name) ^ uint64(parent)*0x9e3779b97f4a7c15) % uint64(len(v.marks))
+	return (maphash.String(v.seed, name) ^ v.node(parent)*0x9e3779b97f4a7c15) % uint64(len(v.marks))
 }
 
 func (v *Invalidator) inodeSlot(ino namespace.Ino) uint64 {
-	return (uint64(ino) * 0x9e3779b97f4a7c15 >> 32) % uint64(len(v.marks))
+	return (v.node(ino) * 0x9e3779b97f4a7c15 >> 32) % uint64(len(v.marks))
 }
 
 // repeat notifies of the inodes again, once, a moment later. Pages of files go only then: the kernel
@@ -144,12 +151,15 @@ func (v *Invalidator) notifyAgain() {
 		if pages {
 			off = 0
 		}
-		(*k).InodeNotify(uint64(ino), off, 0)
+		(*k).InodeNotify(v.node(ino), off, 0)
 	}
 }
 
-// attach makes the notifications go to k.
-func (v *Invalidator) attach(k notifier) { v.kernel.Store(&k) }
+// attach makes the notifications go to k, whose root is the inode root.
+func (v *Invalidator) attach(k notifier, root namespace.Ino) {
+	v.root.Store(uint64(root))
+	v.kernel.Store(&k)
+}
 
 // detach ends the notifications.
 func (v *Invalidator) detach() {

@@ -26,7 +26,7 @@ func (o *otherDoor) change(parent namespace.Ino, name string, commit func()) {
 	changes := []namespace.Change{{Parent: parent, Name: name}, {Ino: parent, Attr: true}}
 	o.inv.Changing(changes)
 	commit()
-	o.inv.Changed(changes)
+	o.inv.Changed(nil, changes)
 }
 
 // put replaces name by a new inode with the content.
@@ -174,7 +174,7 @@ func TestMarks(t *testing.T) {
 	require.True(t, v.inodeFresh(before, 8))
 	during := v.now()
 	require.True(t, v.inodeFresh(during, 7))
-	v.Changed([]namespace.Change{{Ino: 7, Attr: true}})
+	v.Changed(nil, []namespace.Change{{Ino: 7, Attr: true}})
 	require.False(t, v.inodeFresh(during, 7), "read between Changing and Changed")
 	require.True(t, v.inodeFresh(v.now(), 7))
 }

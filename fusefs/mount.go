@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,7 +25,7 @@ type Mountpoint struct {
 	opts   Options
 	door   *door
 	server *fuse.Server
-	dev    uint64        // of the mount, as stat(2) shows it
+	dev    uint64        // of the mount, as stat(2) shows it; 0 until it is live
 	done   chan struct{} // closed when the kernel has let go of the mount
 }
 
@@ -44,53 +43,12 @@ func Mount(ctx context.Context, o Options) (*Mountpoint, error) {
 	if err := m.server.WaitMount(); err != nil {
 		return nil, errors.Join(fmt.Errorf("fusefs: mounting %s: %w", o.Dir, err), m.Unmount(ctx))
 	}
+	if err := m.locate(); err != nil {
+		return nil, errors.Join(fmt.Errorf("fusefs: mounting %s: %w", o.Dir, err), m.detach(unix.MNT_DETACH))
+	}
+	m.disarmPoll()
 	m.tune()
 	return m, nil
-}
-
-// attach mounts, with mount(2) if that is permitted, else with fusermount3.
-func (m *Mountpoint) attach() error {
-	var raw fuse.RawFileSystem = m.door
-	if m.opts.Metrics != nil {
-		raw = &metered{door: m.door, to: m.opts.Metrics}
-	}
-	server, direct := fuse.NewServer(raw, m.opts.Dir, m.mountOptions(true))
-	if direct != nil {
-		var err error
-		if server, err = fuse.NewServer(raw, m.opts.Dir, m.mountOptions(false)); err != nil {
-			return errors.Join(direct, err)
-		}
-	}
-	m.server = server
-	m.door.kernel = server
-	m.door.inv.attach(server)
-	return nil
-}
-
-func (m *Mountpoint) mountOptions(direct bool) *fuse.MountOptions {
-	o := &fuse.MountOptions{
-		AllowOther:               m.opts.AllowOther,
-		FsName:                   m.opts.FSName,
-		Name:                     "k3fs",
-		Options:                  []string{"default_permissions"},
-		MaxWrite:                 maxRequest,
-		MaxBackground:            maxBackground,
-		EnableSymlinkCaching:     true,
-		EnableLocks:              true,
-		ExplicitDataCacheControl: true,
-		DisableSplice:            true,
-		ExtraCapabilities:        capabilities,
-		DisabledCapabilities:     fuse.CAP_PASSTHROUGH,
-		Logger:                   slog.NewLogLogger(m.opts.Logger.Handler(), slog.LevelWarn),
-		DirectMountStrict:        direct,
-	}
-	switch {
-	case direct && m.opts.ReadOnly:
-		o.DirectMountFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_RDONLY
-	case m.opts.ReadOnly:
-		o.Options = append(o.Options, "ro")
-	}
-	return o
 }
 
 // serve answers requests until the mount is gone.
@@ -104,12 +62,7 @@ func (m *Mountpoint) serve() {
 // tune lifts limits that the kernel sets for FUSE mounts of users it does not trust: readahead of 128 KiB,
 // and a strict bound of dirty pages. Only root may.
 func (m *Mountpoint) tune() {
-	var st unix.Stat_t
-	if err := unix.Stat(m.opts.Dir, &st); err != nil {
-		return
-	}
-	m.dev = st.Dev
-	bdi := fmt.Sprintf("/sys/class/bdi/%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev))
+	bdi := fmt.Sprintf("/sys/class/bdi/%d:%d", unix.Major(m.dev), unix.Minor(m.dev))
 	for file, value := range map[string]int{
 		"read_ahead_kb": m.opts.Readahead >> 10,
 		"max_ratio":     m.opts.DirtyRatio,
@@ -134,9 +87,13 @@ func (m *Mountpoint) Unmount(ctx context.Context) error {
 	flushed := m.syncfs()
 	deadline := time.Now().Add(m.opts.UnmountGrace)
 	for {
-		err := unmount(m.opts.Dir, 0)
+		err := m.detach(0)
 		if err == nil || m.gone() {
 			<-m.done
+			return flushed
+		}
+		if errors.Is(err, errNowhere) { // detached, and still in use: the connection ends with this process
+			m.door.writeBack()
 			return flushed
 		}
 		if !errors.Is(err, unix.EBUSY) || time.Now().After(deadline) || ctx.Err() != nil {
@@ -150,15 +107,34 @@ func (m *Mountpoint) Unmount(ctx context.Context) error {
 	}
 }
 
+// Release writes back what the kernel holds and unmounts, for one who asks: a mount in use is EBUSY and stays,
+// or, if lazy, leaves the tree and goes on for those who use it (Wait returns when the last has ended).
+func (m *Mountpoint) Release(lazy bool) error {
+	err := m.syncfs()
+	if err != nil && !lazy {
+		return err
+	}
+	flags := 0
+	if lazy {
+		flags = unix.MNT_DETACH
+	}
+	if e := m.detach(flags); e != nil && !m.gone() {
+		return e
+	}
+	if !lazy {
+		<-m.done
+	}
+	return err
+}
+
 // abandon detaches a mount that is in use, after writing back its dirty pages, and ends its connection.
 func (m *Mountpoint) abandon(cause error) error {
 	m.opts.Logger.Warn("the mount is in use: detaching it", "dir", m.opts.Dir, "err", cause)
 	err := m.syncfs()
 	// MNT_FORCE ends the connection, but leaves a busy mount where it is. Without it the server would
 	// go on until the last file is closed.
-	_ = unix.Unmount(m.opts.Dir, unix.MNT_FORCE)
-	if e := unmount(m.opts.Dir, unix.MNT_DETACH); e != nil && !m.gone() {
-		return errors.Join(err, fmt.Errorf("fusefs: unmounting %s: %w", m.opts.Dir, e))
+	if e := m.Cut(); e != nil {
+		return errors.Join(err, e)
 	}
 	if os.Geteuid() == 0 {
 		<-m.done
@@ -166,18 +142,26 @@ func (m *Mountpoint) abandon(cause error) error {
 	return err
 }
 
+// Cut ends the connection, so that nothing waits for answers any more, and detaches the mount.
+func (m *Mountpoint) Cut() error {
+	_ = m.detach(unix.MNT_FORCE)
+	if err := m.detach(unix.MNT_DETACH); err != nil && !m.gone() && !errors.Is(err, errNowhere) {
+		return fmt.Errorf("fusefs: unmounting %s: %w", m.opts.Dir, err)
+	}
+	return nil
+}
+
 // syncfs makes the kernel write back its dirty pages.
 func (m *Mountpoint) syncfs() error {
 	if m.gone() {
 		return nil
 	}
-	fd, err := unix.Open(m.opts.Dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := m.openRoot()
 	if err != nil {
 		return nil // gone, or hidden by another mount: nothing can be done about pages
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || m.dev != 0 && st.Dev != m.dev {
+	if dev, err := deviceAt(fd, ""); err != nil || m.dev != 0 && dev != m.dev {
 		return nil
 	}
 	if err := unix.Syncfs(fd); err != nil {
@@ -191,27 +175,25 @@ func (m *Mountpoint) syncfs() error {
 	return nil
 }
 
+// openRoot opens the mount's root.
+func (m *Mountpoint) openRoot() (fd int, err error) {
+	open := func() (err error) {
+		fd, err = unix.Open(m.opts.Dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		return err
+	}
+	if m.opts.AllowOther {
+		err = open()
+		return fd, err
+	}
+	err = asUser(m.opts.User, m.opts.Group, open)
+	return fd, err
+}
+
 func (m *Mountpoint) gone() bool {
 	select {
 	case <-m.done:
 		return true
 	default:
 		return false
-	}
-}
-
-// RecoverStale detaches the mount that a killed daemon left at dir: every access to it fails with
-// ENOTCONN. It reports whether there was one.
-func RecoverStale(dir string) (bool, error) {
-	found := false
-	for {
-		var st unix.Statfs_t // stat(2) may be answered from the kernel's cache
-		if err := unix.Statfs(dir, &st); err != unix.ENOTCONN {
-			return found, nil
-		}
-		if err := unmount(dir, unix.MNT_DETACH); err != nil {
-			return found, fmt.Errorf("fusefs: the stale mount at %s: %w", dir, err)
-		}
-		found = true
 	}
 }

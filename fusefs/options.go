@@ -24,10 +24,20 @@ type Options struct {
 	// Locks is the table of file locks, one for all mounts of a daemon. Nil means one of this mount's own.
 	Locks *locks.Table
 
+	Root   namespace.Ino // the directory to show as the root; 0 means FS's own root
+	Owners Owners        // whose the files seem to be
+
 	FSName      string // the source that mount(8) and df(1) show; "" means k3fs
 	AllowOther  bool   // let all users in; the kernel checks permission bits either way
 	ReadOnly    bool   // mount read-only
 	SyncOnClose bool   // close(2) returns when the file is durable, not only published
+
+	// Target is a path to Dir as this process reaches it, such as /proc/self/fd/N of a directory that the one
+	// who wants the mount has opened; "" means Dir.
+	Target      string
+	User, Group int     // who mounts: without AllowOther, who alone gets in; 0 means this process' ids
+	Flags       uintptr // further MS_* flags of mount(2), such as MS_NOEXEC; as root
+	Suid, Dev   bool    // honour set-id bits, and device nodes; as root
 
 	EntryTTL time.Duration // how long names are cached, absent ones too; 0 means an hour
 	AttrTTL  time.Duration // how long attributes are cached; 0 means an hour
@@ -60,6 +70,12 @@ type Metrics interface {
 func (o Options) withDefaults() Options {
 	if o.FSName == "" {
 		o.FSName = "k3fs"
+	}
+	if o.Root == 0 {
+		o.Root = namespace.RootIno
+	}
+	if o.User == 0 && o.Group == 0 {
+		o.User, o.Group = os.Geteuid(), os.Getegid()
 	}
 	if o.EntryTTL == 0 {
 		o.EntryTTL = time.Hour
@@ -99,6 +115,9 @@ func (o Options) Validate() error {
 		return errors.New("fusefs: EntryTTL, AttrTTL, Readahead and UnmountGrace can't be negative")
 	case o.DirtyRatio < 0 || o.DirtyRatio > 100:
 		return errors.New("fusefs: DirtyRatio is a percentage")
+	}
+	if err := o.Owners.Validate(); err != nil {
+		return err
 	}
 	st, err := os.Stat(o.Dir)
 	if err != nil {

@@ -221,7 +221,7 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 	fs.files.unbury(buried)
 	// Also after an error: a wait for durability that was cut short leaves the commit standing.
 	if len(changes) > 0 {
-		fs.tell(door, func(o Observer) { o.Changed(changes) })
+		fs.tell(door, func(o Observer) { o.Changed(door, changes) })
 	}
 	if dropped {
 		fs.reaper.wake()

@@ -231,8 +231,9 @@ type Change struct {
 // Observer is told of changes made through other doors, so that its caches (a kernel's) stay true.
 // Changing is called inside the transaction, before it commits, possibly more than once, and must only
 // take note (it must not block): what is looked up from then on must not be cached for long. Changed is
-// called after the commit and before the door that made the change gets its answer.
+// called after the commit and before the door that made the change gets its answer; by is the observer
+// of that door (View.Through), nil if it has none.
 type Observer interface {
 	Changing([]Change)
-	Changed([]Change)
+	Changed(by Observer, changes []Change)
 }

@@ -1,6 +1,6 @@
 // Command k3fs is the storage daemon and its tools. It turns flags into a daemon.Config, and errors into
 // exit codes: 0 success, 1 failure, 2 wrong usage, 78 (EX_CONFIG) a configuration that can't be used.
-// "k3fs fsck" uses the codes of fsck(8).
+// "k3fs fsck" uses the codes of fsck(8), "k3fs mount" and "k3fs umount" those of mount(8).
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -28,9 +29,9 @@ const (
 // version is set by the linker (see the Makefile).
 var version = "devel"
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
 
-// run runs one command line and returns its exit code.
+// run runs one command line, whose first word is the program's name, and returns its exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	syscall.Umask(0o077) // what k3fs makes on the host is its own alone
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -38,7 +39,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	context.AfterFunc(ctx, stop)  // a second signal ends the process at once
 	signal.Ignore(syscall.SIGHUP) // a closed terminal is no reason to stop; a daemon that serves reads files again
 	root := newRoot()
-	root.SetArgs(args)
+	if name := filepath.Base(args[0]); name == "mount."+mountType || name == "mount.k3fs" { // mount(8) calls
+		root = newMountHelper(name)
+	}
+	root.SetArgs(args[1:])
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
@@ -46,7 +50,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil && !errors.As(err, new(silent)) {
 		fmt.Fprintf(stderr, "k3fs: %v\n", err)
 	}
-	if code == exitUsage {
+	if errors.As(err, new(usageError)) {
 		fmt.Fprintln(stderr, "Try 'k3fs --help'.")
 	}
 	return code
@@ -88,7 +92,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newFsck(), newVersion())
+	root.AddCommand(newServe(), newMount(), newUmount(), newFsck(), newVersion())
 	return root
 }
 

@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"k3fs/daemon/control"
+)
+
+// listenControl opens the sockets that ask for mounts: one in the data directory, for who may look in there, and
+// one for all users of the host, who are told apart by their access keys.
+func (d *Daemon) listenControl() error {
+	d.control = &control.Server{Authenticate: d.stores.tenancy.Authenticate, Handle: d.handle, Logger: d.log}
+	if err := d.control.Listen(filepath.Join(d.cfg.Data, control.SocketName), 0o600); err != nil {
+		return err
+	}
+	path := d.cfg.Control.Listen
+	if path == "" {
+		return nil
+	}
+	err := d.control.Listen(path, 0o666)
+	if os.IsNotExist(err) && path == control.Socket && os.Geteuid() == 0 {
+		dir := filepath.Dir(path)
+		if err = os.Mkdir(dir, 0o755); err == nil {
+			err = os.Chmod(dir, 0o755) // whatever the umask
+		}
+		if err == nil {
+			err = d.control.Listen(path, 0o666)
+		}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case path == control.Socket:
+		d.log.Info("no socket for 'k3fs mount' in the usual place: name the data directory with --data", "socket", path, "err", err)
+		return nil
+	}
+	return &ConfigError{Err: err}
+}
+
+// handle does what is asked at the control socket.
+func (d *Daemon) handle(ctx context.Context, c control.Caller, r control.Request, dir *os.File) (control.Reply, error) {
+	switch r.Op {
+	case control.OpMount:
+		return d.mounts.mount(ctx, c, r, dir)
+	case control.OpUmount:
+		return d.mounts.umount(ctx, c, r)
+	}
+	return control.Reply{}, control.Errorf(control.Usage, "unknown operation %q", r.Op)
+}
