@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -101,7 +102,7 @@ func (p *parser) option(name, value string) (known bool, err error) {
 	}
 	if set, ok := p.values()[name]; ok {
 		if value == "" {
-			return true, fmt.Errorf("a value is missing")
+			return true, errors.New("a value is missing")
 		}
 		return true, set(value)
 	}
@@ -173,7 +174,7 @@ func ranges(to *[]fusefs.IDRange) func(string) error {
 			n[i], ok = uint32(x), err == nil
 		}
 		if !ok {
-			return fmt.Errorf("not SHOWN:STORED or SHOWN:STORED:COUNT")
+			return errors.New("not SHOWN:STORED or SHOWN:STORED:COUNT")
 		}
 		*to = append(*to, fusefs.IDRange{Shown: n[0], Stored: n[1], Count: n[2]})
 		return nil
@@ -185,7 +186,7 @@ func seconds(to **time.Duration) func(string) error {
 	return func(v string) error {
 		s, err := strconv.ParseFloat(v, 64)
 		if err != nil || !(s >= 0 && s <= 1e6) {
-			return fmt.Errorf("not a number of seconds")
+			return errors.New("not a number of seconds")
 		}
 		*to = new(time.Duration(s * float64(time.Second)))
 		return nil
