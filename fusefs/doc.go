@@ -13,9 +13,12 @@
 // (FOPEN_KEEP_CACHE): bytes never change under an inode but through this mount, because an S3
 // overwrite is a new inode. HANDLE_KILLPRIV_V2 spares a getxattr before each small write; the set-id
 // bits are then cleared by us (SetAttr.KillPriv) on a write that says so, on truncation, and on chown.
-// The umask has been applied by the kernel when a mode arrives here; no request makes a host file, so
-// the daemon's own umask never matters. Locks of files are the daemon's (package locks), since all mounts share
-// them; those of directories, for which the kernel asks nobody, are of one mount.
+// The kernel checks access lists (POSIX_ACL), and forgets one that it caches when it is told that the
+// inode's attributes changed; what a new file inherits is the namespace's to decide, so the umask comes
+// along unapplied (DONT_MASK). No request makes a host file, so the daemon's own umask never matters. Of flags
+// (chattr) the kernel knows nothing but who may set them: all that they forbid is refused by the
+// namespace. Locks of files are the daemon's (package locks), since all mounts share them; those of directories,
+// for which the kernel asks nobody, are of one mount.
 //
 // SEEK_DATA and SEEK_HOLE look at what the daemon has, so dirty pages of a file that is open for
 // writing are first written back (door.Lseek); a hole is never reported where data is on its way.

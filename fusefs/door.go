@@ -16,7 +16,7 @@ import (
 var background = context.Background()
 
 // door answers the kernel's requests. What it does not override is answered ENOSYS, for which the kernel
-// has a fallback: ACCESS (it checks permission bits itself), STATX, IOCTL and COPY_FILE_RANGE.
+// has a fallback: ACCESS (it checks permissions itself), STATX and COPY_FILE_RANGE.
 type door struct {
 	fuse.RawFileSystem
 	opts Options
@@ -83,7 +83,12 @@ func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut)
 	if isWriteback(in) && d.known(in, since, out) {
 		return fuse.OK
 	}
-	a, err := d.fs.SetAttr(background, namespace.Ino(in.NodeId), d.changes(in))
+	s := d.changes(in)
+	a, err := d.fs.SetAttr(background, namespace.Ino(in.NodeId), s)
+	if isWriteback(in) && s.Touch && err != nil && kindOf(err) == namespace.NotPermitted {
+		// It became immutable while it was open for writing: its times stay, and fsync(2) doesn't fail.
+		a, err = d.fs.GetAttr(background, namespace.Ino(in.NodeId))
+	}
 	if err != nil {
 		return d.stale(err)
 	}
@@ -133,6 +138,8 @@ func (d *door) changes(in *fuse.SetAttrIn) namespace.SetAttr {
 	if t, ok := in.GetCTime(); ok {
 		s.Ctime = &t
 	}
+	s.Touch = in.Valid&fuse.FATTR_ATIME_NOW != 0 && s.Mtime != nil ||
+		isWriteback(in) && d.writers.any(namespace.Ino(in.NodeId))
 	if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 {
 		s.KillPriv = true
 	}
@@ -145,8 +152,8 @@ func (d *door) changes(in *fuse.SetAttrIn) namespace.SetAttr {
 }
 
 // node says how a request wants a new inode to be.
-func node(in *fuse.InHeader, mode uint32) namespace.NewNode {
-	return namespace.NewNode{Mode: mode & 07777, UID: in.Uid, GID: in.Gid}
+func node(in *fuse.InHeader, mode, umask uint32) namespace.NewNode {
+	return namespace.NewNode{Mode: mode & 07777, Umask: umask, UID: in.Uid, GID: in.Gid}
 }
 
 // made answers a request that made the name.
@@ -161,14 +168,14 @@ func (d *door) made(out *fuse.EntryOut, since uint64, parent uint64, name string
 // Mkdir implements fuse.RawFileSystem.
 func (d *door) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
 	since := d.inv.now()
-	a, err := d.fs.Mkdir(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode))
+	a, err := d.fs.Mkdir(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode, in.Umask))
 	return d.made(out, since, in.NodeId, name, a, err)
 }
 
 // Mknod implements fuse.RawFileSystem.
 func (d *door) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
 	since := d.inv.now()
-	n := node(&in.InHeader, in.Mode)
+	n := node(&in.InHeader, in.Mode, in.Umask)
 	n.Rdev = in.Rdev
 	if n.Type = typeOf(in.Mode); n.Type == 0 {
 		return fuse.EINVAL
@@ -180,7 +187,7 @@ func (d *door) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse
 // Symlink implements fuse.RawFileSystem.
 func (d *door) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
 	since := d.inv.now()
-	a, err := d.fs.Symlink(background, namespace.Ino(in.NodeId), name, target, node(in, 0o777))
+	a, err := d.fs.Symlink(background, namespace.Ino(in.NodeId), name, target, node(in, 0o777, 0))
 	return d.made(out, since, in.NodeId, name, a, err)
 }
 

@@ -14,16 +14,17 @@ import (
 // maxRequest is the most bytes one READ or WRITE carries. Larger requests were slower when buffered.
 const maxRequest = 1 << 20
 
-// openFlags translates those of open(2). O_APPEND is the kernel's business (package comment), and what
-// can be written can be read.
+// openFlags translates those of open(2). Where O_APPEND writes is the kernel's business (package comment),
+// and what can be written can be read.
 func openFlags(flags uint32) namespace.OpenFlags {
 	write := flags&syscall.O_ACCMODE != syscall.O_RDONLY
 	return namespace.OpenFlags{
-		Read:  true,
-		Write: write,
-		Trunc: flags&syscall.O_TRUNC != 0,
-		Excl:  flags&syscall.O_EXCL != 0,
-		Sync:  write && flags&syscall.O_DSYNC != 0, // O_SYNC contains O_DSYNC
+		Read:   true,
+		Write:  write,
+		Append: write && flags&syscall.O_APPEND != 0,
+		Trunc:  flags&syscall.O_TRUNC != 0,
+		Excl:   flags&syscall.O_EXCL != 0,
+		Sync:   write && flags&syscall.O_DSYNC != 0, // O_SYNC contains O_DSYNC
 	}
 }
 
@@ -56,7 +57,7 @@ func (d *door) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.
 func (d *door) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	since := d.inv.now()
 	f := openFlags(in.Flags)
-	a, h, err := d.fs.Create(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode), f)
+	a, h, err := d.fs.Create(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode, in.Umask), f)
 	if err != nil {
 		return d.status(err)
 	}

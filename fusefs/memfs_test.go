@@ -48,7 +48,7 @@ func kind(k namespace.Kind) error { return &namespace.Error{Op: "mem", Kind: k} 
 // node makes an inode. fs.mu must be held.
 func (fs *memFS) node(t namespace.Type, n namespace.NewNode) *memNode {
 	now := time.Now()
-	m := &memNode{fs: fs, attr: namespace.Attr{Ino: fs.next, Type: t, Mode: n.Mode, UID: n.UID, GID: n.GID,
+	m := &memNode{fs: fs, attr: namespace.Attr{Ino: fs.next, Type: t, Mode: n.Mode &^ n.Umask, UID: n.UID, GID: n.GID,
 		Rdev: n.Rdev, Nlink: 1, Atime: now, Mtime: now, Ctime: now, Btime: now}}
 	if t == namespace.Dir {
 		m.attr.Nlink = 2
@@ -169,6 +169,9 @@ func (fs *memFS) SetAttr(_ context.Context, ino namespace.Ino, s namespace.SetAt
 	}
 	if s.GID != nil {
 		n.attr.GID = *s.GID
+	}
+	if s.Flags != nil {
+		n.attr.Flags = *s.Flags
 	}
 	if s.Size != nil {
 		n.truncate(*s.Size)
@@ -445,7 +448,7 @@ func (fs *memFS) GetXattr(_ context.Context, ino namespace.Ino, name string) ([]
 	}
 	v, ok := n.xattrs[name]
 	if !ok {
-		return nil, kind(namespace.NoAttr)
+		return nil, kind(namespace.NoAttr) // of access lists too: it keeps none that a mode does not say
 	}
 	return v, nil
 }
@@ -463,8 +466,6 @@ func (fs *memFS) SetXattr(_ context.Context, ino namespace.Ino, name string, val
 		return kind(namespace.Exists)
 	case !ok && f == namespace.XattrReplace:
 		return kind(namespace.NoAttr)
-	case len(value) > 32<<10:
-		return kind(namespace.TooBig)
 	case n.xattrs == nil:
 		n.xattrs = map[string][]byte{}
 	}

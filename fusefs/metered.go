@@ -65,6 +65,10 @@ func (m *metered) RemoveXAttr(c <-chan struct{}, in *fuse.InHeader, attr string)
 	return m.done("removexattr", time.Now(), m.door.RemoveXAttr(c, in, attr))
 }
 
+func (m *metered) Ioctl(c <-chan struct{}, in *fuse.IoctlIn, inbuf []byte, out *fuse.IoctlOut, outbuf []byte) fuse.Status {
+	return m.done("ioctl", time.Now(), m.door.Ioctl(c, in, inbuf, out, outbuf))
+}
+
 func (m *metered) Create(c <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	return m.done("create", time.Now(), m.door.Create(c, in, name, out))
 }

@@ -18,7 +18,7 @@ const maxBackground = 64
 
 // capabilities beyond go-fuse's defaults.
 const capabilities = fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ATOMIC_O_TRUNC |
-	fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ASYNC_DIO
+	fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ASYNC_DIO | fuse.CAP_POSIX_ACL | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT
 
 // Mountpoint is a live mount.
 type Mountpoint struct {

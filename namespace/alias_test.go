@@ -93,7 +93,11 @@ func TestAliasesBothWays(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					if err := t.putInode(ino, t.newInode(dir.Ino, p, stored, NewNode{Type: typ})); err != nil {
+					n, err := t.newInode(dir.Ino, p, stored, NewNode{Type: typ})
+					if err != nil {
+						return err
+					}
+					if err := t.putInode(ino, n); err != nil {
 						return err
 					}
 					return t.putDentry(dir.Ino, stored, dentryRec{Ino: uint64(ino), Type: uint8(typ)})

@@ -45,7 +45,7 @@ func (v *View) setAttr(ctx context.Context, ino Ino, s SetAttr) (Attr, error) {
 		return Attr{}, of(NotPermitted)
 	}
 	f := v.fs.files.peek(ino)
-	if s.resizes() && f == nil {
+	if (s.resizes() || s.Flags != nil) && f == nil {
 		var err error
 		if f, err = v.fs.acquire(ino); err != nil {
 			return Attr{}, err
@@ -75,10 +75,20 @@ func (v *View) setFileAttr(ctx context.Context, f *file, s SetAttr) (Attr, error
 			return Attr{}, err
 		}
 	}
+	if s.Flags != nil { // what is written so far is there to stay
+		if err := f.persist(ctx, v.door); err != nil {
+			return Attr{}, err
+		}
+	}
 	if !s.onlyTimes() || s.hasTimes() && f.times.Load() == nil {
 		if n, err = v.writeAttr(ctx, f.ino, s); err != nil {
 			return Attr{}, err
 		}
+		if s.Flags != nil {
+			f.flags, f.floor = Flags(n.Flags), f.size
+		}
+	} else if a, some := s.act(); some && !permits(f.flags, a) {
+		return Attr{}, of(NotPermitted)
 	}
 	// Times of a draft with changes of its own go into the record with these.
 	if f.times.Load() != nil {
@@ -107,6 +117,13 @@ func (v *View) resize(ctx context.Context, f *file, n *inodeRec, s SetAttr) erro
 	if err := f.load(ctx); err != nil {
 		return err
 	}
+	a := actAppend
+	if s.Size != nil {
+		a = actWrite
+	}
+	if !permits(f.flags, a) {
+		return of(NotPermitted)
+	}
 	if s.Size != nil {
 		if err := f.truncate(ctx, *s.Size); err != nil {
 			return err
@@ -127,7 +144,7 @@ func (s SetAttr) resizes() bool { return s.Size != nil || s.MinSize != nil }
 
 // onlyTimes reports whether a draft can keep the change until it goes into the record.
 func (s SetAttr) onlyTimes() bool {
-	return s.Mode == nil && s.UID == nil && s.GID == nil && s.Atime == nil && !s.KillPriv
+	return s.Mode == nil && s.UID == nil && s.GID == nil && s.Atime == nil && !s.KillPriv && s.Flags == nil
 }
 
 func (s SetAttr) hasTimes() bool { return s.Mtime != nil || s.Ctime != nil }
@@ -138,7 +155,19 @@ func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, 
 		if n, err = v.inode(t, ino, tenancy.PutObject); err != nil {
 			return err
 		}
-		s.apply(n, t.now)
+		if a, some := s.act(); some {
+			if err := n.permit(a); err != nil {
+				return err
+			}
+		}
+		if s.KillPriv {
+			if err := t.dropCapability(ino, n); err != nil {
+				return err
+			}
+		}
+		if err := s.apply(n, t.now); err != nil {
+			return err
+		}
 		t.attrChanged(ino, false)
 		return t.putInode(ino, n)
 	})
@@ -146,9 +175,16 @@ func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, 
 }
 
 // apply changes the record as s says.
-func (s SetAttr) apply(n *inodeRec, now int64) {
+func (s SetAttr) apply(n *inodeRec, now int64) error {
 	if s.Mode != nil {
-		n.Mode = *s.Mode & 0o7777
+		if err := n.chmod(*s.Mode & 0o7777); err != nil {
+			return err
+		}
+	}
+	if s.Flags != nil {
+		if err := n.setFlags(*s.Flags); err != nil {
+			return err
+		}
 	}
 	if s.UID != nil {
 		n.UID = *s.UID
@@ -172,6 +208,7 @@ func (s SetAttr) apply(n *inodeRec, now int64) {
 	if s.Ctime != nil {
 		n.Ctime = s.Ctime.UnixNano()
 	}
+	return nil
 }
 
 // StatFS implements Posix (statfs(2)).

@@ -66,7 +66,7 @@ func (v *View) deleteKeys(ctx context.Context, bucket string, keys []string, err
 
 // keyError reports whether err is about one key, found before anything was written for it.
 func keyError(err error) bool {
-	return errors.Is(err, tenancy.ErrDenied) || isKind(err, InvalidName) || isKind(err, NameTooLong)
+	return errors.Is(err, tenancy.ErrDenied) || isKind(err, InvalidName) || isKind(err, NameTooLong) || isKind(err, NotPermitted)
 }
 
 // deleteKey removes an object within an update; found is false if there was none.
@@ -93,14 +93,17 @@ func (v *View) deleteKey(t *txn, b *bucketDir, objectKey string, c *Conditions) 
 	if Type(o.rec.Type) == Dir {
 		return true, t.deleteDir(b, &o)
 	}
+	parent, err := getInode(t, o.parent)
+	if err != nil {
+		return true, err
+	}
+	if err := errors.Join(parent.permit(actDropEntry), o.rec.permit(actUnname)); err != nil {
+		return true, err
+	}
 	if err := t.delDentry(o.parent, o.stored); err != nil {
 		return true, err
 	}
 	if err := t.dropLink(o.ino, o.rec, o.parent, o.stored); err != nil {
-		return true, err
-	}
-	parent, err := getInode(t, o.parent)
-	if err != nil {
 		return true, err
 	}
 	return true, t.prune(b, o.parent, parent)
@@ -109,6 +112,9 @@ func (v *View) deleteKey(t *txn, b *bucketDir, objectKey string, c *Conditions) 
 // deleteDir takes its own object away from a directory, which goes if nothing is in it.
 func (t *txn) deleteDir(b *bucketDir, o *object) error {
 	n := o.rec
+	if err := n.permit(actUnname); err != nil {
+		return err
+	}
 	if err := t.fs.dropContent(t, b.domain(), n.Published); err != nil {
 		return err
 	}
@@ -126,7 +132,7 @@ func (t *txn) deleteDir(b *bucketDir, o *object) error {
 }
 
 // prune stamps a directory that S3 took an entry from; if that leaves one that S3 made empty, it goes,
-// and so on upwards.
+// and so on upwards, but for one that flags keep.
 func (t *txn) prune(b *bucketDir, ino Ino, n *inodeRec) error {
 	for ino != b.ino && !n.Expl {
 		empty, err := dirEmpty(t, ino)
@@ -140,6 +146,10 @@ func (t *txn) prune(b *bucketDir, ino Ino, n *inodeRec) error {
 		p, err := getInode(t, parent)
 		if err != nil {
 			return err
+		}
+		if n.permit(actUnname) != nil || p.permit(actDropEntry) != nil {
+			n.Expl = true // it has to stay, and is then seen
+			break
 		}
 		e := entry{stored: n.Name, dentryRec: dentryRec{Ino: uint64(ino), Type: n.Type}}
 		if err := t.removeDir(parent, p, e, n); err != nil {

@@ -37,6 +37,9 @@ type draft struct {
 	ground     int64       // size of the stored content below
 
 	mtime, ctime int64 // of the changes since the record was written; 0 if none
+
+	flags Flags // the inode's
+	floor int64 // of an append-only file: its size when it was opened or got the flag
 }
 
 func (d *draft) init(mu sync.Locker, fr *frames) {
@@ -84,6 +87,7 @@ func (n *inodeRec) content() *contentRec {
 func (f *file) begin(n *inodeRec, l *layout) {
 	f.d = n.domain()
 	f.loaded = true
+	f.flags, f.floor = Flags(n.Flags), l.Size
 	f.seq, f.saved, f.published = 1, 1, 1
 	f.kept, f.keptSlices = n.Draft, nil
 	if n.Draft != nil {
@@ -166,6 +170,9 @@ func (f *file) write(ctx context.Context, h *handle, p []byte, off int64) (n int
 		if err := f.room(at, at+int64(len(part))); err != nil {
 			return n, err
 		}
+		if err := f.permitWrite(ctx, part, at); err != nil {
+			return n, err
+		}
 		f.remember(part, at)
 		f.size = max(f.size, at+int64(len(part)))
 		f.changed()
@@ -189,7 +196,10 @@ func (f *file) appendTo(ctx context.Context, h *handle, p []byte) (int64, error)
 		return 0, err
 	}
 	off := f.size
-	if off > maxFile-int64(len(p)) {
+	switch {
+	case !permits(f.flags, actAppend):
+		return 0, of(NotPermitted)
+	case off > maxFile-int64(len(p)):
 		return 0, of(TooBig)
 	}
 	for at := 0; at < len(p); at += chunkstore.FrameSize {

@@ -230,7 +230,7 @@ func (h *handle) open(ctx context.Context) error {
 		}
 		switch Type(n.Type) {
 		case File:
-			return nil
+			return n.permitOpen(h.flags)
 		case Dir:
 			return of(IsDir)
 		}

@@ -42,11 +42,15 @@ func (v *View) Lookup(ctx context.Context, parent Ino, name string) (Attr, error
 }
 
 // newInode is the record of a node that is about to be made in a directory.
-func (t *txn) newInode(parent Ino, p *inodeRec, stored string, n NewNode) *inodeRec {
+func (t *txn) newInode(parent Ino, p *inodeRec, stored string, n NewNode) (*inodeRec, error) {
 	rec := &inodeRec{
-		Type: uint8(n.Type), Mode: n.Mode & 0o7777, UID: n.UID, GID: n.GID, Rdev: n.Rdev, Nlink: 1,
+		Type: uint8(n.Type), UID: n.UID, GID: n.GID, Rdev: n.Rdev, Nlink: 1,
 		Atime: t.now, Mtime: t.now, Ctime: t.now, Btime: t.now,
 		Bucket: p.Bucket, Owner: p.Owner, Parent: uint64(parent), Name: stored,
+		Flags: p.Flags & uint32(inherited),
+	}
+	if err := rec.inheritMode(p, n.Mode&0o7777, n.Umask); err != nil {
+		return nil, err
 	}
 	// A set-group-id directory hands its group on (mkdir(2), open(2)).
 	if p.Mode&0o2000 != 0 {
@@ -58,7 +62,7 @@ func (t *txn) newInode(parent Ino, p *inodeRec, stored string, n NewNode) *inode
 	if n.Type == Dir {
 		rec.Nlink, rec.Expl = 2, true
 	}
-	return rec
+	return rec, nil
 }
 
 // addNode makes a node under a POSIX name that must be free.
@@ -82,12 +86,18 @@ func (v *View) addNode(t *txn, ino, parent Ino, name string, n NewNode) (*inodeR
 
 // attach makes a node in the directory p and stamps that. The name must be free.
 func (t *txn) attach(ino, parent Ino, p *inodeRec, name string, n NewNode) (*inodeRec, error) {
+	if err := p.permit(actAddEntry); err != nil {
+		return nil, err
+	}
 	stored := name
 	if n.Type == Dir {
 		stored += "/"
 		p.Nlink++
 	}
-	rec := t.newInode(parent, p, stored, n)
+	rec, err := t.newInode(parent, p, stored, n)
+	if err != nil {
+		return nil, err
+	}
 	if err := t.putDentry(parent, stored, dentryRec{Ino: uint64(ino), Type: rec.Type}); err != nil {
 		return nil, err
 	}
@@ -209,7 +219,7 @@ func (v *View) Link(ctx context.Context, ino, parent Ino, name string) (Attr, er
 		if e.found() {
 			return of(Exists)
 		}
-		if err := freeName(name); err != nil {
+		if err := errors.Join(freeName(name), p.permit(actAddEntry), n.permit(actLink)); err != nil {
 			return err
 		}
 		if err := t.addLink(ino, n, parent, name); err != nil {
@@ -247,6 +257,9 @@ func (t *txn) addLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 
 // moveLink follows a name of an inode that moved to another place, and stores the inode.
 func (t *txn) moveLink(ino Ino, n *inodeRec, parent Ino, stored string, newParent Ino, newStored string) error {
+	if err := n.permit(actUnname); err != nil {
+		return err
+	}
 	if n.Nlink > 1 && Type(n.Type) != Dir {
 		if err := t.Delete(linkKey(ino, parent, stored)); err != nil {
 			return err
@@ -266,6 +279,14 @@ func (t *txn) moveLink(ino Ino, n *inodeRec, parent Ino, stored string, newParen
 // dropLink takes one name, which its directory no longer has, away from an inode. With the last one the
 // inode goes: at once, or if it is open, when its last handle closes.
 func (t *txn) dropLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
+	if err := n.permit(actUnname); err != nil {
+		return err
+	}
+	return t.takeLink(ino, n, parent, stored)
+}
+
+// takeLink is dropLink without asking.
+func (t *txn) takeLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 	n.Ctime = t.now
 	t.attrChanged(ino, false)
 	if n.Nlink > 1 && Type(n.Type) != Dir {
@@ -312,7 +333,7 @@ func (t *txn) dropExtraLink(ino Ino, n *inodeRec, parent Ino, stored string) err
 }
 
 // eraseInode removes an inode's record and all that hangs on it. It is the only function that removes a
-// version: retention asks here.
+// version: retention asks here. Flags were asked when the last name went (dropLink, removeDir).
 func (t *txn) eraseInode(ino Ino, n *inodeRec) error {
 	d := domain(tenancy.TenantID(n.Owner))
 	if err := t.fs.dropContent(t, d, n.Published); err != nil {
@@ -345,6 +366,9 @@ func (v *View) toRemove(t *txn, parent Ino, name string) (*inodeRec, entry, erro
 	e, err := resolve(t, parent, name)
 	if err == nil && !e.found() {
 		err = of(NotFound)
+	}
+	if err == nil {
+		err = p.permit(actDropEntry)
 	}
 	return p, e, err
 }
@@ -401,6 +425,9 @@ func (v *View) Rmdir(ctx context.Context, parent Ino, name string) error {
 
 // removeDir removes an empty directory from its parent, whose record the caller stores.
 func (t *txn) removeDir(parent Ino, p *inodeRec, e entry, n *inodeRec) error {
+	if err := n.permit(actUnname); err != nil {
+		return err
+	}
 	empty, err := dirEmpty(t, Ino(e.Ino))
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -282,8 +283,18 @@ func (t *txn) makeDirs(b *bucketDir, dir string) (Ino, *inodeRec, error) {
 // putLeaf gives a name to a new file with the content c. What had the name loses it, as in a rename over
 // it: open handles keep it.
 func (t *txn) putLeaf(b *bucketDir, parent Ino, dir *inodeRec, old *object, stored string, c *contentRec, meta *objectRec) (Ino, *inodeRec, error) {
+	a := actAddEntry
+	if old.rec != nil {
+		a = actDropEntry
+	}
+	if err := dir.permit(a); err != nil {
+		return 0, nil, err
+	}
 	ino := Ino(t.fs.number())
-	n := t.newInode(parent, dir, stored, NewNode{Type: File, Mode: 0o644, UID: b.rec.UID, GID: b.rec.GID})
+	n, err := t.newInode(parent, dir, stored, NewNode{Type: File, Mode: 0o644, UID: b.rec.UID, GID: b.rec.GID})
+	if err != nil {
+		return 0, nil, err
+	}
 	n.Size, n.Published, n.Object = c.Size, c, meta
 	short, err := shortOf(c)
 	if err != nil {
@@ -314,7 +325,7 @@ func (t *txn) putDir(b *bucketDir, parent Ino, dir *inodeRec, old *object, store
 			return 0, nil, err
 		}
 	}
-	if err := t.fs.dropContent(t, b.domain(), n.Published); err != nil {
+	if err := errors.Join(n.permit(actSetattr), t.fs.dropContent(t, b.domain(), n.Published)); err != nil {
 		return 0, nil, err
 	}
 	n.Expl, n.Published, n.Object = true, c, meta

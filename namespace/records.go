@@ -58,6 +58,9 @@ type inodeRec struct {
 	Target string `msg:"tg,omitempty"` // of a symlink
 	Expl   bool   `msg:"e,omitempty"`  // of a directory: made by mkdir or PUT "a/"; stays when empty
 	Xattrs bool   `msg:"x,omitempty"`  // it may have nX records
+	Flags  uint32 `msg:"f,omitempty"`  // of chattr(1), see permit.go
+	ACL    []byte `msg:"al,omitempty"` // access list, if it says more than Mode; then Mode's group bits are its mask
+	DefACL []byte `msg:"ad,omitempty"` // of a directory: the default list, which new nodes in it inherit
 
 	Published *contentRec `msg:"pc,omitempty"` // what S3 reads
 	Draft     *contentRec `msg:"dc,omitempty"` // an fsynced draft, published by recovery after a crash

@@ -615,8 +615,8 @@ func (z extentRec) Msgsize() (s int) {
 func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(22)
-	var zb0001Mask uint32 /* 22 bits */
+	zb0001Len := uint32(25)
+	var zb0001Mask uint32 /* 25 bits */
 	_ = zb0001Mask
 	if z.Mode == 0 {
 		zb0001Len--
@@ -686,21 +686,33 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x20000
 	}
-	if z.Published == nil {
+	if z.Flags == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x40000
 	}
-	if z.Draft == nil {
+	if z.ACL == nil {
 		zb0001Len--
 		zb0001Mask |= 0x80000
 	}
-	if z.Object == nil {
+	if z.DefACL == nil {
 		zb0001Len--
 		zb0001Mask |= 0x100000
 	}
-	if z.Lock == nil {
+	if z.Published == nil {
 		zb0001Len--
 		zb0001Mask |= 0x200000
+	}
+	if z.Draft == nil {
+		zb0001Len--
+		zb0001Mask |= 0x400000
+	}
+	if z.Object == nil {
+		zb0001Len--
+		zb0001Mask |= 0x800000
+	}
+	if z.Lock == nil {
+		zb0001Len--
+		zb0001Mask |= 0x1000000
 	}
 	// variable map header, size zb0001Len
 	o = msgp.AppendMapHeader(o, zb0001Len)
@@ -796,6 +808,21 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendBool(o, z.Xattrs)
 		}
 		if (zb0001Mask & 0x40000) == 0 { // if not omitted
+			// string "f"
+			o = append(o, 0xa1, 0x66)
+			o = msgp.AppendUint32(o, z.Flags)
+		}
+		if (zb0001Mask & 0x80000) == 0 { // if not omitted
+			// string "al"
+			o = append(o, 0xa2, 0x61, 0x6c)
+			o = msgp.AppendBytes(o, z.ACL)
+		}
+		if (zb0001Mask & 0x100000) == 0 { // if not omitted
+			// string "ad"
+			o = append(o, 0xa2, 0x61, 0x64)
+			o = msgp.AppendBytes(o, z.DefACL)
+		}
+		if (zb0001Mask & 0x200000) == 0 { // if not omitted
 			// string "pc"
 			o = append(o, 0xa2, 0x70, 0x63)
 			if z.Published == nil {
@@ -808,7 +835,7 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x80000) == 0 { // if not omitted
+		if (zb0001Mask & 0x400000) == 0 { // if not omitted
 			// string "dc"
 			o = append(o, 0xa2, 0x64, 0x63)
 			if z.Draft == nil {
@@ -821,7 +848,7 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x100000) == 0 { // if not omitted
+		if (zb0001Mask & 0x800000) == 0 { // if not omitted
 			// string "ob"
 			o = append(o, 0xa2, 0x6f, 0x62)
 			if z.Object == nil {
@@ -834,7 +861,7 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x200000) == 0 { // if not omitted
+		if (zb0001Mask & 0x1000000) == 0 { // if not omitted
 			// string "lk"
 			o = append(o, 0xa2, 0x6c, 0x6b)
 			if z.Lock == nil {
@@ -1009,6 +1036,24 @@ func (z *inodeRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Xattrs")
 				return
 			}
+		case "f":
+			z.Flags, bts, err = msgp.ReadUint32Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Flags")
+				return
+			}
+		case "al":
+			z.ACL, bts, err = msgp.ReadBytesBytes(bts, z.ACL)
+			if err != nil {
+				err = msgp.WrapError(err, "ACL")
+				return
+			}
+		case "ad":
+			z.DefACL, bts, err = msgp.ReadBytesBytes(bts, z.DefACL)
+			if err != nil {
+				err = msgp.WrapError(err, "DefACL")
+				return
+			}
 		case "pc":
 			if msgp.IsNil(bts) {
 				bts, err = msgp.ReadNilBytes(bts)
@@ -1126,7 +1171,7 @@ func (z *inodeRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *inodeRec) Msgsize() (s int) {
-	s = 3 + 2 + msgp.Uint8Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Int64Size + 2 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 2 + msgp.Uint64Size + 2 + msgp.Uint64Size + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Name) + 3 + msgp.StringPrefixSize + len(z.Target) + 2 + msgp.BoolSize + 2 + msgp.BoolSize + 3
+	s = 3 + 2 + msgp.Uint8Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Int64Size + 2 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 2 + msgp.Uint64Size + 2 + msgp.Uint64Size + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Name) + 3 + msgp.StringPrefixSize + len(z.Target) + 2 + msgp.BoolSize + 2 + msgp.BoolSize + 2 + msgp.Uint32Size + 3 + msgp.BytesPrefixSize + len(z.ACL) + 3 + msgp.BytesPrefixSize + len(z.DefACL) + 3
 	if z.Published == nil {
 		s += msgp.NilSize
 	} else {

@@ -3,6 +3,7 @@ package namespace
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 
 	"k3fs/metastore"
@@ -41,6 +42,9 @@ func (v *View) RemoveTree(ctx context.Context, bucket, prefix string) error {
 
 // detach takes its name from a directory, whose tree the reaper will remove.
 func (t *txn) detach(b *bucketDir, o *object) error {
+	if err := t.permitTree(o.ino, o.rec); err != nil {
+		return err
+	}
 	if err := t.delDentry(o.parent, o.stored); err != nil {
 		return err
 	}
@@ -60,6 +64,33 @@ func (t *txn) detach(b *bucketDir, o *object) error {
 		return err
 	}
 	return t.putInode(o.ino, o.rec)
+}
+
+// permitTree asks whether a directory and all that is in it may go.
+func (t *txn) permitTree(ino Ino, n *inodeRec) error {
+	if err := n.permit(actUnname); err != nil {
+		return err
+	}
+	if Type(n.Type) != Dir {
+		return nil
+	}
+	entries, err := readEntries(t, ino, math.MaxInt)
+	if err != nil {
+		return err
+	}
+	if len(entries) > 0 && !permits(Flags(n.Flags), actDropEntry) {
+		return of(NotPermitted)
+	}
+	for _, e := range entries {
+		child, err := getInode(t, Ino(e.Ino))
+		if err != nil {
+			return err
+		}
+		if err := t.permitTree(Ino(e.Ino), child); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // reapTrees removes what is in detached trees, and then the trees.
@@ -117,6 +148,7 @@ func (t *txn) clearDir(ino Ino, n int) (left int, err error) {
 		if err != nil {
 			return 0, err
 		}
+		// Flags that came since the tree lost its name came too late.
 		if isDirName(e.stored) {
 			if n, err = t.clearDir(Ino(e.Ino), n); err != nil || n == 0 {
 				return 0, err
@@ -124,9 +156,10 @@ func (t *txn) clearDir(ino Ino, n int) (left int, err error) {
 			if rec, err = getInode(t, Ino(e.Ino)); err != nil {
 				return 0, err
 			}
+			rec.Flags = 0
 			err = t.removeDir(ino, dir, e, rec)
 		} else if err = t.delDentry(ino, e.stored); err == nil {
-			err = t.dropLink(Ino(e.Ino), rec, ino, e.stored)
+			err = t.takeLink(Ino(e.Ino), rec, ino, e.stored)
 		}
 		if err != nil {
 			return 0, err
@@ -139,7 +172,7 @@ func (t *txn) clearDir(ino Ino, n int) (left int, err error) {
 // readEntries returns the first entries of a directory.
 func readEntries(r metastore.Reader, ino Ino, limit int) (entries []entry, err error) {
 	prefix := dentryKey(ino, "")
-	err = r.Scan(prefixRange(prefix, limit), func(k, value []byte) (bool, error) {
+	err = r.Scan(prefixRange(prefix, min(limit, 1024)), func(k, value []byte) (bool, error) {
 		e := entry{stored: strings.Clone(string(k[len(prefix):]))}
 		if _, err := e.UnmarshalMsg(value); err != nil {
 			return false, fmt.Errorf("%w: directory entry: %w", metastore.ErrCorrupt, err)

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 
 	"k3fs/metastore"
 	"k3fs/tenancy"
@@ -83,7 +84,7 @@ func (t *txn) rename(from, to *end) error {
 	if !from.isDir() && to.isDir() {
 		return of(IsDir)
 	}
-	if err := t.noLoop(from, to); err != nil {
+	if err := errors.Join(permitMove(from, to), t.noLoop(from, to)); err != nil {
 		return err
 	}
 	if to.n == nil {
@@ -108,6 +109,17 @@ func (t *txn) rename(from, to *end) error {
 		to.dir.Nlink++
 	}
 	return t.storeEnds(from, to)
+}
+
+// permitMove asks whether from's entry may go to to's place.
+func permitMove(from, to *end) error {
+	if err := errors.Join(from.dir.permit(actDropEntry), from.n.permit(actUnname)); err != nil {
+		return err
+	}
+	if to.n == nil {
+		return to.dir.permit(actAddEntry)
+	}
+	return errors.Join(to.dir.permit(actDropEntry), to.n.permit(actUnname))
 }
 
 func storedFor(name string, dir bool) string {
@@ -156,7 +168,7 @@ func (t *txn) exchange(from, to *end) error {
 	if from.Ino == to.Ino {
 		return nil
 	}
-	if err := t.noLoop(from, to); err != nil {
+	if err := errors.Join(permitMove(from, to), permitMove(to, from), t.noLoop(from, to)); err != nil {
 		return err
 	}
 	if err := t.noLoop(to, from); err != nil {

@@ -184,7 +184,7 @@ func inSubtree(r metastore.Reader, ino, top Ino) (bool, error) {
 func (n *inodeRec) attr(ino Ino) Attr {
 	a := Attr{
 		Ino: ino, Type: Type(n.Type), Mode: n.Mode, UID: n.UID, GID: n.GID, Nlink: n.Nlink, Rdev: n.Rdev,
-		Size: n.Size, Atime: stamp(n.Atime), Mtime: stamp(n.Mtime), Ctime: stamp(n.Ctime), Btime: stamp(n.Btime),
+		Flags: Flags(n.Flags), Size: n.Size, Atime: stamp(n.Atime), Mtime: stamp(n.Mtime), Ctime: stamp(n.Ctime), Btime: stamp(n.Btime),
 	}
 	if a.Type == Symlink {
 		a.Size = int64(len(n.Target))

@@ -24,7 +24,10 @@ func (w *world) putStored(t testing.TB, parent Ino, stored string) Ino {
 			n = NewNode{Type: Dir, Mode: 0o755}
 			p.Nlink++
 		}
-		rec := t.newInode(parent, p, stored, n)
+		rec, err := t.newInode(parent, p, stored, n)
+		if err != nil {
+			return err
+		}
 		rec.Expl = false
 		if err := t.putInode(ino, rec); err != nil {
 			return err

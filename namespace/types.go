@@ -32,6 +32,7 @@ type Attr struct {
 	Ino                        Ino
 	Type                       Type
 	Mode                       uint32 // permission, set-id and sticky bits: 07777
+	Flags                      Flags
 	UID, GID                   uint32
 	Nlink                      uint32
 	Rdev                       uint32
@@ -48,13 +49,16 @@ type SetAttr struct {
 	MinSize      *int64 // grow to this size, never shrink (posix_fallocate), in one step
 	Atime, Mtime *time.Time
 	Ctime        *time.Time // as the kernel's writeback cache sends it
-	KillPriv     bool       // clear set-user-id and set-group-id as a write does
+	KillPriv     bool       // clear set-user-id, set-group-id and file capabilities as a write does
+	Touch        bool       // the times are those of now: utimensat(2) without times, or a write's
+	Flags        *Flags     // who asks for the change of a flag that permits less or more may make it
 	Handle       FileHandle // the open file it is made through (ftruncate); may be nil
 }
 
 // NewNode says how to make an inode.
 type NewNode struct {
-	Mode     uint32 // 07777, umask already applied
+	Mode     uint32 // 07777
+	Umask    uint32 // bits of Mode not to set, unless the directory has a default access list
 	UID, GID uint32
 	Rdev     uint32
 	Type     Type // for Mknod
@@ -95,8 +99,9 @@ type StatFS struct {
 type XattrFlags uint8
 
 const (
-	XattrCreate XattrFlags = iota + 1
-	XattrReplace
+	XattrCreate   XattrFlags = 1 << iota // fail if it is there
+	XattrReplace                         // fail if it is not
+	XattrKillSGID                        // an access list, set by one who is not in the file's group
 )
 
 // BucketInfo describes a bucket.

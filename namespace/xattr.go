@@ -3,17 +3,63 @@ package namespace
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"k3fs/metastore"
 	"k3fs/tenancy"
 )
 
-// Limits of extended attributes, those of Linux (limits.h): bytes of a name, a value, and all names of an
-// inode with a NUL behind each.
+// Limits of extended attributes: those of Linux (linux/limits.h), bytes of a name, a value, and all names of
+// an inode with a NUL behind each; and how many an inode can have, so that one update can remove them all.
 const (
 	maxXattrName  = 255
-	maxXattrValue = 60 << 10
+	maxXattrValue = 64 << 10
 	maxXattrList  = 64 << 10
+	maxXattrs     = 1000
+)
+
+// fileCapability is the attribute that gives a program capabilities (capabilities(7)); it goes when another
+// writes to the file.
+const fileCapability = "security.capability"
+
+// xattrOf is an inode whose extended attributes are read or changed.
+type xattrOf struct {
+	r   metastore.Reader
+	ino Ino
+	n   *inodeRec
+}
+
+// xattrs are the attributes of one kind. An attribute that is not there is NoAttr.
+type xattrs interface {
+	get(x *xattrOf, name string) ([]byte, error)
+	list(x *xattrOf) ([]string, error)
+	// set and remove change x.n, which the caller stores.
+	set(t *txn, x *xattrOf, name string, value []byte, f XattrFlags) error
+	remove(t *txn, x *xattrOf, name string) error
+}
+
+// xattrKind finds the kind of a name (xattr(7)).
+func xattrKind(name string) (xattrs, error) {
+	if len(name) > maxXattrName || name == "" {
+		return nil, of(Range)
+	}
+	if name == accessACL || name == defaultACL {
+		return aclXattr{}, nil
+	}
+	for _, space := range []string{userSpace, trustedSpace, "security."} {
+		if rest, ok := strings.CutPrefix(name, space); ok {
+			if rest == "" {
+				return nil, of(Invalid)
+			}
+			return plainXattr{}, nil
+		}
+	}
+	return nil, of(Unsupported)
+}
+
+const (
+	userSpace    = "user."
+	trustedSpace = "trusted."
 )
 
 // GetXattr implements Posix (getxattr(2)).
@@ -23,95 +69,142 @@ func (v *View) GetXattr(ctx context.Context, ino Ino, name string) (value []byte
 		if err != nil {
 			return err
 		}
-		if !n.Xattrs {
-			return of(NoAttr)
-		}
-		value, err = r.Get(xattrKey(ino, name))
-		if errors.Is(err, metastore.ErrNotFound) {
-			return of(NoAttr)
-		}
-		return err
-	})
-	return value, fail("getxattr", name, err)
-}
-
-// SetXattr implements Posix (setxattr(2)).
-func (v *View) SetXattr(ctx context.Context, ino Ino, name string, value []byte, flags XattrFlags) error {
-	switch {
-	case name == "" || len(name) > maxXattrName:
-		return fail("setxattr", name, of(Range))
-	case len(value) > maxXattrValue:
-		return fail("setxattr", name, of(TooBig))
-	case ino == RootIno:
-		return fail("setxattr", name, of(NotPermitted))
-	}
-	err := v.update(ctx, metastore.Ordered, func(t *txn) error {
-		n, err := v.inode(t, ino, tenancy.PutObject)
+		kind, err := xattrKind(name)
 		if err != nil {
 			return err
 		}
-		_, err = t.Get(xattrKey(ino, name))
-		absent := errors.Is(err, metastore.ErrNotFound)
-		switch {
-		case err != nil && !absent:
-			return err
-		case flags == XattrCreate && !absent:
-			return of(Exists)
-		case flags == XattrReplace && absent:
-			return of(NoAttr)
-		}
-		if absent && n.Xattrs {
-			names, err := xattrNames(t, ino)
-			if err != nil {
-				return err
-			}
-			if listBytes(names)+len(name)+1 > maxXattrList {
-				return of(NoSpace)
-			}
-		}
-		n.Xattrs, n.Ctime = true, t.now
-		t.attrChanged(ino, false)
-		if err := t.Set(xattrKey(ino, name), value); err != nil {
-			return err
-		}
-		return t.putInode(ino, n)
+		value, err = kind.get(&xattrOf{r, ino, n}, name)
+		return err
 	})
-	return fail("setxattr", name, err)
+	return value, fail("getxattr", name, err)
 }
 
 // ListXattr implements Posix (listxattr(2)).
 func (v *View) ListXattr(ctx context.Context, ino Ino) (names []string, err error) {
 	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
 		n, err := v.inode(r, ino, tenancy.GetObject)
-		if err != nil || !n.Xattrs {
+		if err != nil {
 			return err
 		}
-		names, err = xattrNames(r, ino)
-		return err
+		names = nil
+		for _, kind := range []xattrs{aclXattr{}, plainXattr{}} {
+			some, err := kind.list(&xattrOf{r, ino, n})
+			if err != nil {
+				return err
+			}
+			names = append(names, some...)
+		}
+		return nil
 	})
 	return names, fail("listxattr", "", err)
 }
 
+// SetXattr implements Posix (setxattr(2)).
+func (v *View) SetXattr(ctx context.Context, ino Ino, name string, value []byte, flags XattrFlags) error {
+	if len(value) > maxXattrValue {
+		return fail("setxattr", name, of(TooBig))
+	}
+	return fail("setxattr", name, v.changeXattr(ctx, ino, name, func(t *txn, kind xattrs, x *xattrOf) error {
+		if flags&(XattrCreate|XattrReplace) != 0 {
+			_, err := kind.get(x, name)
+			absent := isKind(err, NoAttr)
+			switch {
+			case err != nil && !absent:
+				return err
+			case flags&XattrCreate != 0 && !absent:
+				return of(Exists)
+			case flags&XattrReplace != 0 && absent:
+				return of(NoAttr)
+			}
+		}
+		return kind.set(t, x, name, value, flags)
+	}))
+}
+
 // RemoveXattr implements Posix (removexattr(2)).
 func (v *View) RemoveXattr(ctx context.Context, ino Ino, name string) error {
-	err := v.update(ctx, metastore.Ordered, func(t *txn) error {
+	return fail("removexattr", name, v.changeXattr(ctx, ino, name, func(t *txn, kind xattrs, x *xattrOf) error {
+		return kind.remove(t, x, name)
+	}))
+}
+
+// changeXattr is the update behind a change of an attribute.
+func (v *View) changeXattr(ctx context.Context, ino Ino, name string, change func(*txn, xattrs, *xattrOf) error) error {
+	kind, err := xattrKind(name)
+	if err != nil {
+		return err
+	}
+	if ino == RootIno {
+		return of(NotPermitted)
+	}
+	return v.update(ctx, metastore.Ordered, func(t *txn) error {
 		n, err := v.inode(t, ino, tenancy.PutObject)
 		if err != nil {
 			return err
 		}
-		if _, err := t.Get(xattrKey(ino, name)); errors.Is(err, metastore.ErrNotFound) {
-			return of(NoAttr)
-		} else if err != nil {
+		if err := n.permit(actSetattr); err != nil {
 			return err
 		}
-		if err := t.Delete(xattrKey(ino, name)); err != nil {
+		if err := change(t, kind, &xattrOf{t, ino, n}); err != nil {
 			return err
 		}
 		n.Ctime = t.now
 		t.attrChanged(ino, false)
 		return t.putInode(ino, n)
 	})
-	return fail("removexattr", name, err)
+}
+
+// plainXattr handles attributes that mean nothing to us: each has a record.
+type plainXattr struct{}
+
+// allowed reports whether the inode may have the attribute: users' are for files and directories only.
+func (plainXattr) allowed(n *inodeRec, name string) bool {
+	t := Type(n.Type)
+	return t == File || t == Dir || !strings.HasPrefix(name, userSpace)
+}
+
+func (p plainXattr) get(x *xattrOf, name string) ([]byte, error) {
+	if !x.n.Xattrs || !p.allowed(x.n, name) {
+		return nil, of(NoAttr)
+	}
+	value, err := x.r.Get(xattrKey(x.ino, name))
+	if errors.Is(err, metastore.ErrNotFound) {
+		err = of(NoAttr)
+	}
+	return value, err
+}
+
+func (plainXattr) list(x *xattrOf) ([]string, error) {
+	if !x.n.Xattrs {
+		return nil, nil
+	}
+	return xattrNames(x.r, x.ino)
+}
+
+func (p plainXattr) set(t *txn, x *xattrOf, name string, value []byte, _ XattrFlags) error {
+	if !p.allowed(x.n, name) {
+		return of(NotPermitted)
+	}
+	if _, err := p.get(x, name); isKind(err, NoAttr) {
+		names, err := p.list(x)
+		if err != nil {
+			return err
+		}
+		if len(names) >= maxXattrs || listBytes(names)+len(name)+1 > maxXattrList {
+			return of(NoSpace)
+		}
+	} else if err != nil {
+		return err
+	}
+	x.n.Xattrs = true
+	return t.Set(xattrKey(x.ino, name), value)
+}
+
+func (p plainXattr) remove(t *txn, x *xattrOf, name string) error {
+	if _, err := p.get(x, name); err != nil {
+		return err
+	}
+	return t.Delete(xattrKey(x.ino, name))
 }
 
 func xattrNames(r metastore.Reader, ino Ino) (names []string, err error) {
@@ -145,4 +238,12 @@ func (t *txn) dropXattrs(ino Ino) error {
 		}
 	}
 	return nil
+}
+
+// dropCapability takes its capabilities away from a program that is written to, or given to another owner.
+func (t *txn) dropCapability(ino Ino, n *inodeRec) error {
+	if !n.Xattrs {
+		return nil
+	}
+	return t.Delete(xattrKey(ino, fileCapability))
 }
