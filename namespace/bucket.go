@@ -11,18 +11,32 @@ import (
 	"k3fs/tenancy"
 )
 
-// bucketDir is a bucket that the view may use.
+// bucketDir is a bucket that the view may know of.
 type bucketDir struct {
-	name string
-	ino  Ino
-	rec  *inodeRec
+	name     string
+	ino      Ino
+	rec      *inodeRec
+	settings tenancy.Settings // nil if nothing is set
 }
 
 func (b *bucketDir) owner() tenancy.TenantID   { return tenancy.TenantID(b.rec.Owner) }
 func (b *bucketDir) domain() chunkstore.Domain { return domain(b.owner()) }
 
-// findBucket finds a bucket of the view's tenant; NoBucket for another's, as if it were not there.
+// findBucket finds a bucket. Another tenant's is NoBucket, as if it were not there, unless it is shared: then
+// it is known, and what may be done with it is Allow's to say.
 func (v *View) findBucket(r metastore.Reader, name string) (*bucketDir, error) {
+	b, err := v.fs.anyBucket(r, name)
+	if err == nil && b.owner() != v.who.Tenant && !b.settings.Shared() {
+		err = of(NoBucket)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// anyBucket finds a bucket, whoever asks.
+func (fs *FS) anyBucket(r metastore.Reader, name string) (*bucketDir, error) {
 	if name == "" || strings.ContainsAny(name, "/\x00") || len(name) > maxName {
 		return nil, of(NoBucket)
 	}
@@ -33,15 +47,12 @@ func (v *View) findBucket(r metastore.Reader, name string) (*bucketDir, error) {
 	if !e.found() {
 		return nil, of(NoBucket)
 	}
-	rec, err := getInode(r, Ino(e.Ino))
-	if err != nil {
+	b := &bucketDir{name: name, ino: Ino(e.Ino)}
+	if b.rec, err = getInode(r, b.ino); err != nil {
 		return nil, err
 	}
-	b := &bucketDir{name: name, ino: Ino(e.Ino), rec: rec}
-	if b.owner() != v.who.Tenant {
-		return nil, of(NoBucket)
-	}
-	return b, nil
+	b.settings, err = fs.settingsOf(r, b.ino)
+	return b, err
 }
 
 // openBucket finds a bucket and asks whether the view may do a to a key in it.
@@ -50,11 +61,11 @@ func (v *View) openBucket(r metastore.Reader, name string, a tenancy.Action, obj
 	if err != nil {
 		return nil, err
 	}
-	return b, v.allowKey(b, a, objectKey)
+	return b, v.allowKey(r, b, a, objectKey)
 }
 
-func (v *View) allowKey(b *bucketDir, a tenancy.Action, objectKey string) error {
-	return v.fs.auth.Allow(v.who, a, tenancy.Resource{Owner: b.owner(), Bucket: b.name, Key: objectKey})
+func (v *View) allowKey(r metastore.Reader, b *bucketDir, a tenancy.Action, objectKey string) error {
+	return v.fs.auth.Allow(v.who, a, b.resource(r, objectKey))
 }
 
 // checkBucketName applies S3's rules for the names of general purpose buckets.
@@ -135,13 +146,18 @@ func (v *View) HeadBucket(ctx context.Context, name string) (BucketInfo, error) 
 
 // CreateBucket makes a bucket; "" is the store's own region. BucketOwned: the tenant has it already.
 func (v *View) CreateBucket(ctx context.Context, name, region string) error {
-	_, err := v.makeBucket(ctx, metastore.Durable, name, region, nil)
+	return v.CreateBucketWith(ctx, name, region, nil)
+}
+
+// CreateBucketWith is CreateBucket, with what is set on the bucket from the start.
+func (v *View) CreateBucketWith(ctx context.Context, name, region string, s tenancy.Settings) error {
+	_, err := v.makeBucket(ctx, metastore.Durable, name, region, nil, s)
 	return fail("create bucket", name, err)
 }
 
 // mkBucketDir is mkdir in the root.
 func (v *View) mkBucketDir(ctx context.Context, name string, n NewNode) (Attr, error) {
-	a, err := v.makeBucket(ctx, metastore.Ordered, name, "", &n)
+	a, err := v.makeBucket(ctx, metastore.Ordered, name, "", &n, nil)
 	if isKind(err, BucketOwned) || isKind(err, BucketTaken) {
 		err = of(Exists)
 	}
@@ -149,7 +165,7 @@ func (v *View) mkBucketDir(ctx context.Context, name string, n NewNode) (Attr, e
 }
 
 // makeBucket makes a bucket whose directory is as n says; nil takes after the root.
-func (v *View) makeBucket(ctx context.Context, d metastore.Durability, name, region string, n *NewNode) (a Attr, err error) {
+func (v *View) makeBucket(ctx context.Context, d metastore.Durability, name, region string, n *NewNode, s tenancy.Settings) (a Attr, err error) {
 	if err := checkBucketName(name); err != nil {
 		return a, err
 	}
@@ -182,7 +198,8 @@ func (v *View) makeBucket(ctx context.Context, d metastore.Durability, name, reg
 		if err := t.putInode(ino, rec); err != nil {
 			return err
 		}
-		return putRec(t, bucketKey(ino), &bucketRec{Name: name, Region: region, Created: t.now, Owner: rec.Owner})
+		t.fs.noteSettings(ino, s)
+		return putRec(t, bucketKey(ino), &bucketRec{Name: name, Region: region, Created: t.now, Owner: rec.Owner, Settings: s})
 	})
 	return a, err
 }
@@ -192,7 +209,11 @@ func (v *View) bucketNameFree(r metastore.Reader, name string) error {
 	if err != nil || !e.found() {
 		return err
 	}
-	if _, err := v.findBucket(r, name); err == nil {
+	b, err := v.fs.anyBucket(r, name)
+	if err != nil {
+		return err
+	}
+	if b.owner() == v.who.Tenant {
 		return of(BucketOwned)
 	}
 	return of(BucketTaken)

@@ -71,7 +71,7 @@ func keyError(err error) bool {
 
 // deleteKey removes an object within an update; found is false if there was none.
 func (v *View) deleteKey(t *txn, b *bucketDir, objectKey string, c *Conditions) (found bool, err error) {
-	if err := v.allowKey(b, tenancy.DeleteObject, objectKey); err != nil {
+	if err := v.allowKey(t, b, tenancy.DeleteObject, objectKey); err != nil {
 		return false, err
 	}
 	if err := checkKey(objectKey); err != nil {

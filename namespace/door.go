@@ -3,6 +3,8 @@ package namespace
 import (
 	"context"
 	"io"
+
+	"k3fs/tenancy"
 )
 
 // Posix is what a mount needs of a View. It is an interface so that a remote view can serve a mount on
@@ -61,6 +63,15 @@ type Objects interface {
 	CreateBucket(ctx context.Context, name, region string) error
 	DeleteBucket(ctx context.Context, name string) error
 	HeadBucket(ctx context.Context, name string) (BucketInfo, error)
+	CreateBucketWith(ctx context.Context, name, region string, s tenancy.Settings) error
+	// BucketSettings describes a bucket with what is set on it, to who may do a.
+	BucketSettings(ctx context.Context, bucket string, a tenancy.Action) (BucketInfo, tenancy.Settings, error)
+	// ChangeBucketSettings lets change alter them, inside the transaction, for who may do a.
+	ChangeBucketSettings(ctx context.Context, bucket string, a tenancy.Action, change func(BucketInfo, tenancy.Settings) error) error
+	// BucketFront returns settings that answer a browser before anybody is authenticated.
+	BucketFront(ctx context.Context, bucket string, names ...string) (tenancy.Settings, error)
+	ObjectACL(ctx context.Context, bucket, key string) (acl []byte, info BucketInfo, s tenancy.Settings, err error)
+	SetObjectACL(ctx context.Context, bucket, key string, acl []byte) error
 
 	PutObject(ctx context.Context, bucket, key string, body Body, o PutOptions) (ObjectInfo, error)
 	// GetObject opens the published object; the reader keeps seeing it whole whatever happens to the name.

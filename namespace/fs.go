@@ -52,6 +52,8 @@ type FS struct {
 	next  atomic.Uint64 // the next free number
 	limit atomic.Uint64 // numbers below this are reserved
 
+	settings sync.Map // of Ino: the buckets that may have settings, see settings.go
+
 	observers atomic.Pointer[[]Observer]
 	obsMu     sync.Mutex // held while observers changes
 
@@ -102,6 +104,9 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 	}
 	if err := fs.loadSuper(ctx); err != nil {
 		return nil, err
+	}
+	if err := fs.loadSettings(ctx); err != nil {
+		return nil, fmt.Errorf("namespace: reading the settings of buckets: %w", err)
 	}
 	if err := fs.recover(ctx); err != nil {
 		return nil, err

@@ -110,6 +110,7 @@ type sumRec struct {
 type objectRec struct {
 	Headers map[string]string `msg:"h,omitempty"`
 	Meta    map[string]string `msg:"m,omitempty"`
+	ACL     []byte            `msg:"a,omitempty"` // encoded by tenancy
 }
 
 // lockRec has its place in the record now; lock.go comes with Object Lock.
@@ -144,6 +145,8 @@ type bucketRec struct {
 	Region  string `msg:"r,omitempty"`
 	Created int64  `msg:"c"`
 	Owner   uint64 `msg:"o"`
+
+	Settings map[string][]byte `msg:"s,omitempty"` // what its owner set on it, by name
 }
 
 type uploadRec struct {

@@ -10,12 +10,16 @@ import (
 func (z *bucketRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(4)
-	var zb0001Mask uint8 /* 4 bits */
+	zb0001Len := uint32(5)
+	var zb0001Mask uint8 /* 5 bits */
 	_ = zb0001Mask
 	if z.Region == "" {
 		zb0001Len--
 		zb0001Mask |= 0x2
+	}
+	if z.Settings == nil {
+		zb0001Len--
+		zb0001Mask |= 0x10
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -36,6 +40,15 @@ func (z *bucketRec) MarshalMsg(b []byte) (o []byte, err error) {
 		// string "o"
 		o = append(o, 0xa1, 0x6f)
 		o = msgp.AppendUint64(o, z.Owner)
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "s"
+			o = append(o, 0xa1, 0x73)
+			o = msgp.AppendMapHeader(o, uint32(len(z.Settings)))
+			for za0001, za0002 := range z.Settings {
+				o = msgp.AppendString(o, za0001)
+				o = msgp.AppendBytes(o, za0002)
+			}
+		}
 	}
 	return
 }
@@ -82,6 +95,34 @@ func (z *bucketRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Owner")
 				return
 			}
+		case "s":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadMapHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Settings")
+				return
+			}
+			if z.Settings == nil {
+				z.Settings = make(map[string][]byte, zb0002)
+			} else if len(z.Settings) > 0 {
+				clear(z.Settings)
+			}
+			for zb0002 > 0 {
+				var za0002 []byte
+				zb0002--
+				var za0001 string
+				za0001, bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Settings")
+					return
+				}
+				za0002, bts, err = msgp.ReadBytesBytes(bts, za0002)
+				if err != nil {
+					err = msgp.WrapError(err, "Settings", za0001)
+					return
+				}
+				z.Settings[za0001] = za0002
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -96,7 +137,13 @@ func (z *bucketRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *bucketRec) Msgsize() (s int) {
-	s = 1 + 2 + msgp.StringPrefixSize + len(z.Name) + 2 + msgp.StringPrefixSize + len(z.Region) + 2 + msgp.Int64Size + 2 + msgp.Uint64Size
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.Name) + 2 + msgp.StringPrefixSize + len(z.Region) + 2 + msgp.Int64Size + 2 + msgp.Uint64Size + 2 + msgp.MapHeaderSize
+	if z.Settings != nil {
+		for za0001, za0002 := range z.Settings {
+			_ = za0002
+			s += msgp.StringPrefixSize + len(za0001) + msgp.BytesPrefixSize + len(za0002)
+		}
+	}
 	return
 }
 
@@ -1371,8 +1418,8 @@ func (z lockRec) Msgsize() (s int) {
 func (z *objectRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(2)
-	var zb0001Mask uint8 /* 2 bits */
+	zb0001Len := uint32(3)
+	var zb0001Mask uint8 /* 3 bits */
 	_ = zb0001Mask
 	if z.Headers == nil {
 		zb0001Len--
@@ -1381,6 +1428,10 @@ func (z *objectRec) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Meta == nil {
 		zb0001Len--
 		zb0001Mask |= 0x2
+	}
+	if z.ACL == nil {
+		zb0001Len--
+		zb0001Mask |= 0x4
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -1404,6 +1455,11 @@ func (z *objectRec) MarshalMsg(b []byte) (o []byte, err error) {
 				o = msgp.AppendString(o, za0003)
 				o = msgp.AppendString(o, za0004)
 			}
+		}
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "a"
+			o = append(o, 0xa1, 0x61)
+			o = msgp.AppendBytes(o, z.ACL)
 		}
 	}
 	return
@@ -1483,6 +1539,12 @@ func (z *objectRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				}
 				z.Meta[za0003] = za0004
 			}
+		case "a":
+			z.ACL, bts, err = msgp.ReadBytesBytes(bts, z.ACL)
+			if err != nil {
+				err = msgp.WrapError(err, "ACL")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1511,6 +1573,7 @@ func (z *objectRec) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len(za0003) + msgp.StringPrefixSize + len(za0004)
 		}
 	}
+	s += 2 + msgp.BytesPrefixSize + len(z.ACL)
 	return
 }
 

@@ -137,7 +137,14 @@ func (v *View) allow(r metastore.Reader, a tenancy.Action, ino Ino, n *inodeRec)
 	if res.Owner != v.who.Tenant {
 		return of(NotFound)
 	}
-	// No policy restricts a root account in its own tenant, so the walk to the key is spared.
+	s, err := v.fs.settingsOf(r, Ino(n.Bucket))
+	if err != nil {
+		return err
+	}
+	if len(s[tenancy.SettingPolicy]) > 0 {
+		return v.allowRules(r, a, n, s)
+	}
+	// Nothing else restricts a root account in its own tenant, so the walk to the key is spared.
 	if !v.who.Root {
 		var err error
 		if res.Bucket, res.Key, err = keyOf(r, n); err != nil {

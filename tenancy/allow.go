@@ -1,13 +1,18 @@
 package tenancy
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"k3fs/tenancy/policy"
+)
 
 // scope says what a permission is about, which decides what Resource.Owner must be.
 type scope uint8
 
 const (
 	ofTenant scope = iota + 1 // the tenant itself: Owner is 0 or the tenant
-	ofBucket                  // a bucket and what is in it: Owner must be the tenant
+	ofBucket                  // a bucket and what is in it: Owner must be the tenant, or the bucket's rules allow it
 	ofMount                   // as ofTenant, for the root account only
 )
 
@@ -17,7 +22,12 @@ func scopeOf(a Action) scope {
 	case ListAllBuckets, CreateBucket:
 		return ofTenant
 	case DeleteBucket, ListBucket, GetBucketLocation, ListBucketUploads, GetObject, PutObject,
-		DeleteObject, AbortUpload, ListUploadParts:
+		DeleteObject, AbortUpload, ListUploadParts,
+		GetBucketPolicy, PutBucketPolicy, DeleteBucketPolicy, GetBucketPolicyStatus, GetBucketACL, PutBucketACL, GetObjectACL,
+		PutObjectACL, GetBucketOwnership, PutBucketOwnership, GetBucketPublicAccess, PutBucketPublicAccess, GetBucketCORS,
+		PutBucketCORS, GetBucketTagging, PutBucketTagging, GetBucketWebsite, PutBucketWebsite, DeleteBucketWebsite,
+		GetLifecycle, PutLifecycle, GetEncryption, PutEncryption, GetBucketRequestPay, PutBucketRequestPay,
+		GetBucketAcceleration, GetBucketLogging, GetBucketNotifications:
 		return ofBucket
 	case MountAdministrator:
 		return ofMount
@@ -25,29 +35,104 @@ func scopeOf(a Action) scope {
 	return 0
 }
 
-// Allow reports whether p may do a on r: nil, or ErrDenied. It does no I/O and depends on nothing but
-// its arguments, so namespace asks it inside the transaction that makes the change, where a retry
-// asks again. An account may do everything on the buckets of its own tenant and nothing on another's;
-// the zero Principal may do nothing.
-func Allow(p Principal, a Action, r Resource) error {
-	if p.Tenant == 0 || p.Account == "" {
-		return fmt.Errorf("%w: %s: nobody is authenticated", ErrDenied, a)
-	}
-	own := r.Owner == p.Tenant
+// Allow reports whether p may do a on r: nil, or ErrDenied. It does no I/O of its own and depends on nothing
+// but its arguments, so namespace asks it inside the transaction that makes the change, where a retry asks
+// again.
+//
+// An account may do everything on the buckets of its own tenant that their policies don't deny. On another's,
+// and without an account, it may do what the bucket's policy allows or an ACL grants, unless a policy denies it
+// or the block of public access is in the way.
+func Allow(p Principal, a Action, r Resource) error { return decide(p, a, &r, parsePolicy) }
+
+// Allow is the function Allow, which remembers the policies that it has parsed.
+func (t *Tenancy) Allow(p Principal, a Action, r Resource) error { return decide(p, a, &r, t.policyOf) }
+
+type policyParser func(raw []byte, bucket string) (*policy.Document, error)
+
+func decide(p Principal, a Action, r *Resource, parse policyParser) error {
+	own := p.known() && r.Owner == p.Tenant
+	var err error
 	permitted := false
 	switch scopeOf(a) {
 	case ofTenant:
-		permitted = own || r.Owner == 0
-	case ofBucket:
-		permitted = own
+		permitted = own || p.known() && r.Owner == 0
 	case ofMount:
-		permitted = p.Root && (own || r.Owner == 0)
+		permitted = p.Root && (own || p.known() && r.Owner == 0)
+	case ofBucket:
+		permitted, err = decideBucket(p, a, r, own, parse)
 	}
-	if !permitted {
-		return fmt.Errorf("%w: %s", ErrDenied, a)
+	switch {
+	case err != nil:
+		return err
+	case permitted:
+		return nil
+	case !p.known():
+		return fmt.Errorf("%w: %s: nobody is authenticated", ErrDenied, a)
 	}
-	return nil
+	return fmt.Errorf("%w: %s", ErrDenied, a)
 }
 
-// Allow is the function Allow, as a method for those who hold the tenancy as their authority.
-func (t *Tenancy) Allow(p Principal, a Action, r Resource) error { return Allow(p, a, r) }
+func decideBucket(p Principal, a Action, r *Resource, own bool, parse policyParser) (bool, error) {
+	if r.Settings == nil {
+		return own, nil
+	}
+	block := r.Settings.PublicAccess()
+	if r.NewACL != nil && block.BlockPublicAcls {
+		if acl, err := DecodeACL(r.NewACL); err != nil || acl.Public() {
+			return false, err
+		}
+	}
+	if raw := r.Settings[SettingPolicy]; len(raw) > 0 {
+		d, err := parse(raw, r.Bucket)
+		if err != nil {
+			return false, err
+		}
+		q := policy.Request{Who: p.who(), Action: string(a), Resource: r.name(), Values: p.values(r)}
+		switch d.Evaluate(&q) {
+		case policy.Deny:
+			// Whoever holds the tenant can always take back a policy that locks everyone out.
+			return own && p.Root && ofPolicy(a), nil
+		case policy.Allow:
+			if !block.RestrictPublicBuckets || !d.Public() {
+				return true, nil
+			}
+		}
+	}
+	if own || r.Settings.Ownership() == OwnerEnforced {
+		return own, nil
+	}
+	return r.granted(p, a, !block.IgnorePublicAcls)
+}
+
+func ofPolicy(a Action) bool {
+	return a == GetBucketPolicy || a == PutBucketPolicy || a == DeleteBucketPolicy
+}
+
+// name is how policies name the resource.
+func (r *Resource) name() string {
+	if r.Key == "" {
+		return r.Bucket
+	}
+	return r.Bucket + "/" + r.Key
+}
+
+// granted reports whether an ACL, of the bucket or of the object, gives p what a needs.
+func (r *Resource) granted(p Principal, a Action, public bool) (bool, error) {
+	if want, ok := bucketPermission[a]; ok {
+		acl, err := DecodeACL(r.Settings[SettingACL])
+		return err == nil && acl.allows(p, want, public), err
+	}
+	want, ok := objectPermission[a]
+	if !ok || r.Object == nil {
+		return false, nil
+	}
+	rules, err := r.Object()
+	if errors.Is(err, ErrNoObject) { // who may list the bucket is told so, others are not
+		return r.granted(p, ListBucket, public)
+	}
+	if err != nil {
+		return false, err
+	}
+	acl, err := DecodeACL(rules.ACL)
+	return err == nil && acl.allows(p, want, public), err
+}

@@ -2,12 +2,14 @@ package tenancy
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"k3fs/metastore"
+	"k3fs/tenancy/policy"
 )
 
 // ErrExists: the name or access key is taken.
@@ -97,6 +99,7 @@ type Tenancy struct {
 	known    map[string]login
 	epochs   map[TenantID]uint32
 	dataKeys map[keyOf][keyBytes]byte
+	policies map[[sha256.Size]byte]*policy.Document // by bucket and text
 }
 
 // Open reads the records in kv, and makes the first tenant with its root account and key if there is

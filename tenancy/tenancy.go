@@ -50,7 +50,19 @@ type Principal struct {
 	Account   string // the account's id, for records and audit
 	AccessKey string // what it authenticated with; empty for a mount
 	Root      bool   // the tenant's root account
+
+	// Request is what a door knows of the request, for the conditions of policies; nil for a mount.
+	Request *Request
 }
+
+// Request answers the condition keys of policies: Values returns what is known under a key such as
+// "aws:sourceip", in lower case, or nil.
+type Request struct {
+	Values func(key string) []string
+}
+
+// known reports whether somebody is authenticated.
+func (p Principal) known() bool { return p.Tenant != 0 && p.Account != "" }
 
 // Action is a permission, named as IAM names it ("s3:PutObject").
 type Action string
@@ -71,9 +83,49 @@ const (
 	MountAdministrator Action = "k3fs:Mount"
 )
 
+// The actions on what is set on a bucket, and on an object's ACL.
+const (
+	GetBucketPolicy        Action = "s3:GetBucketPolicy"
+	PutBucketPolicy        Action = "s3:PutBucketPolicy"
+	DeleteBucketPolicy     Action = "s3:DeleteBucketPolicy"
+	GetBucketPolicyStatus  Action = "s3:GetBucketPolicyStatus"
+	GetBucketACL           Action = "s3:GetBucketAcl"
+	PutBucketACL           Action = "s3:PutBucketAcl"
+	GetObjectACL           Action = "s3:GetObjectAcl"
+	PutObjectACL           Action = "s3:PutObjectAcl"
+	GetBucketOwnership     Action = "s3:GetBucketOwnershipControls"
+	PutBucketOwnership     Action = "s3:PutBucketOwnershipControls"
+	GetBucketPublicAccess  Action = "s3:GetBucketPublicAccessBlock"
+	PutBucketPublicAccess  Action = "s3:PutBucketPublicAccessBlock"
+	GetBucketCORS          Action = "s3:GetBucketCORS"
+	PutBucketCORS          Action = "s3:PutBucketCORS"
+	GetBucketTagging       Action = "s3:GetBucketTagging"
+	PutBucketTagging       Action = "s3:PutBucketTagging"
+	GetBucketWebsite       Action = "s3:GetBucketWebsite"
+	PutBucketWebsite       Action = "s3:PutBucketWebsite"
+	DeleteBucketWebsite    Action = "s3:DeleteBucketWebsite"
+	GetLifecycle           Action = "s3:GetLifecycleConfiguration"
+	PutLifecycle           Action = "s3:PutLifecycleConfiguration"
+	GetEncryption          Action = "s3:GetEncryptionConfiguration"
+	PutEncryption          Action = "s3:PutEncryptionConfiguration"
+	GetBucketRequestPay    Action = "s3:GetBucketRequestPayment"
+	PutBucketRequestPay    Action = "s3:PutBucketRequestPayment"
+	GetBucketAcceleration  Action = "s3:GetAccelerateConfiguration"
+	GetBucketLogging       Action = "s3:GetBucketLogging"
+	GetBucketNotifications Action = "s3:GetBucketNotification"
+)
+
 // Resource is what an action is asked about: a bucket (with its owner) and a key inside it.
 type Resource struct {
 	Owner  TenantID // the bucket's tenant; 0 when there is no bucket (ListAllBuckets, CreateBucket)
 	Bucket string
 	Key    string
+
+	// Settings of the bucket; nil if nothing is set.
+	Settings Settings
+	// Object returns what the object's own record says, if there is one; nil if the action is about none. It is
+	// called only when it matters.
+	Object func() (ObjectRules, error)
+	// NewACL is the ACL that the action would set, encoded; nil if it sets none.
+	NewACL []byte
 }

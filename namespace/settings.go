@@ -1,0 +1,205 @@
+package namespace
+
+import (
+	"context"
+	"maps"
+
+	"k3fs/metastore"
+	"k3fs/tenancy"
+)
+
+// Settings of buckets: what their owners set on them, by name. The namespace keeps them and hands those that
+// decide who may do what to the authority, inside each transaction; what the others mean is the doors' to say.
+//
+// fs.settings notes the buckets that may have any, so that the others cost nothing. A bucket is noted before
+// the update that gives it its first setting commits, and its record is then read in every transaction: the
+// conflict with one that changes it is found by the store.
+
+// settingsOf reads what is set on a bucket; nil if nothing is.
+func (fs *FS) settingsOf(r metastore.Reader, ino Ino) (tenancy.Settings, error) {
+	if _, may := fs.settings.Load(ino); !may {
+		return nil, nil
+	}
+	var rec bucketRec
+	if found, err := getRec(r, bucketKey(ino), &rec); err != nil || !found {
+		return nil, err
+	}
+	return rec.Settings, nil
+}
+
+// noteSettings notes that a bucket may have settings from now on.
+func (fs *FS) noteSettings(bucket Ino, s tenancy.Settings) {
+	if len(s) > 0 {
+		fs.settings.Store(bucket, nil)
+	}
+}
+
+// loadSettings notes every bucket that has settings.
+func (fs *FS) loadSettings(ctx context.Context) error {
+	return fs.kv.View(ctx, func(r metastore.Reader) error {
+		return r.Scan(prefixRange(key(kBucket), 0), func(k, value []byte) (bool, error) {
+			var rec bucketRec
+			if _, err := rec.UnmarshalMsg(value); err != nil {
+				return false, err
+			}
+			fs.noteSettings(ino(k[len(kBucket):]), rec.Settings)
+			return true, nil
+		})
+	})
+}
+
+// resource is what the authority is asked about: a key of the bucket, or the bucket itself.
+func (b *bucketDir) resource(r metastore.Reader, objectKey string) tenancy.Resource {
+	res := tenancy.Resource{Owner: b.owner(), Bucket: b.name, Key: objectKey, Settings: b.settings}
+	if objectKey != "" && b.settings != nil {
+		res.Object = func() (tenancy.ObjectRules, error) {
+			o, err := openObject(r, b, objectKey)
+			if err != nil {
+				if isKind(err, NotFound) {
+					err = tenancy.ErrNoObject
+				}
+				return tenancy.ObjectRules{}, err
+			}
+			return o.rec.rules(), nil
+		}
+	}
+	return res
+}
+
+// rules are what an object's record says about who may use it.
+func (n *inodeRec) rules() tenancy.ObjectRules {
+	if n.Object == nil {
+		return tenancy.ObjectRules{}
+	}
+	return tenancy.ObjectRules{ACL: n.Object.ACL}
+}
+
+// BucketSettings describes a bucket, with what is set on it, to who may do a.
+func (v *View) BucketSettings(ctx context.Context, bucket string, a tenancy.Action) (info BucketInfo, s tenancy.Settings, err error) {
+	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
+		b, err := v.openBucket(r, bucket, a, "")
+		if err != nil {
+			return err
+		}
+		info, err = bucketInfo(r, b.ino)
+		s = b.settings
+		return err
+	})
+	return info, s, fail("bucket settings", bucket, err)
+}
+
+// ChangeBucketSettings lets change, which may run several times, alter what is set on a bucket, for who may do
+// a. Its error ends the update. It is durable on return.
+func (v *View) ChangeBucketSettings(ctx context.Context, bucket string, a tenancy.Action, change func(BucketInfo, tenancy.Settings) error) error {
+	ctx = context.WithoutCancel(ctx)
+	err := v.update(ctx, metastore.Durable, func(t *txn) error {
+		b, err := v.openBucket(t, bucket, a, "")
+		if err != nil {
+			return err
+		}
+		var rec bucketRec
+		found, err := getRec(t, bucketKey(b.ino), &rec)
+		if err == nil && !found {
+			err = of(Corrupt)
+		}
+		if err != nil {
+			return err
+		}
+		s := tenancy.Settings(maps.Clone(rec.Settings))
+		if s == nil {
+			s = tenancy.Settings{}
+		}
+		info := BucketInfo{Name: rec.Name, Ino: b.ino, Owner: b.owner(), Created: stamp(rec.Created), Region: rec.Region}
+		if err := change(info, s); err != nil {
+			return err
+		}
+		t.fs.noteSettings(b.ino, s)
+		rec.Settings = s
+		return putRec(t, bucketKey(b.ino), &rec)
+	})
+	return fail("change bucket settings", bucket, err)
+}
+
+// BucketFront returns what is set on a bucket under the names that a door needs before anybody is
+// authenticated, to answer browsers (CORS, website). It tells nothing else, and not that there is no bucket.
+func (v *View) BucketFront(ctx context.Context, bucket string, names ...string) (tenancy.Settings, error) {
+	front := tenancy.Settings{}
+	err := v.fs.kv.View(ctx, func(r metastore.Reader) error {
+		b, err := v.fs.anyBucket(r, bucket)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if value, ok := b.settings[name]; ok {
+				front[name] = value
+			}
+		}
+		return nil
+	})
+	if isKind(err, NoBucket) {
+		err = nil
+	}
+	return front, fail("bucket front", bucket, err)
+}
+
+// ObjectACL returns an object's access control list, encoded (nil if it has none of its own), and the bucket's
+// settings and owner.
+func (v *View) ObjectACL(ctx context.Context, bucket, objectKey string) (acl []byte, info BucketInfo, s tenancy.Settings, err error) {
+	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
+		b, err := v.openBucket(r, bucket, tenancy.GetObjectACL, objectKey)
+		if err != nil {
+			return err
+		}
+		o, err := openObject(r, b, objectKey)
+		if err != nil {
+			return err
+		}
+		acl, s = o.rec.rules().ACL, b.settings
+		info, err = bucketInfo(r, b.ino)
+		return err
+	})
+	return acl, info, s, fail("get object acl", objectKey, err)
+}
+
+// SetObjectACL sets an object's access control list. It is durable on return.
+func (v *View) SetObjectACL(ctx context.Context, bucket, objectKey string, acl []byte) error {
+	ctx = context.WithoutCancel(ctx)
+	err := v.update(ctx, metastore.Durable, func(t *txn) error {
+		b, err := v.findBucket(t, bucket)
+		if err != nil {
+			return err
+		}
+		res := b.resource(t, objectKey)
+		res.NewACL = acl
+		if err := v.fs.auth.Allow(v.who, tenancy.PutObjectACL, res); err != nil {
+			return err
+		}
+		o, err := openObject(t, b, objectKey)
+		if err != nil {
+			return err
+		}
+		if o.rec.Object == nil {
+			o.rec.Object = &objectRec{}
+		}
+		o.rec.Object.ACL = acl
+		o.rec.Ctime = t.now
+		t.attrChanged(o.ino, false)
+		return t.putInode(o.ino, o.rec)
+	})
+	return fail("set object acl", objectKey, err)
+}
+
+// allowRules asks for an inode of a bucket that has a policy, which may restrict even a root account.
+func (v *View) allowRules(r metastore.Reader, a tenancy.Action, n *inodeRec, s tenancy.Settings) error {
+	res := tenancy.Resource{Owner: tenancy.TenantID(n.Owner), Settings: s}
+	var err error
+	if res.Bucket, res.Key, err = keyOf(r, n); err != nil {
+		return err
+	}
+	if res.Bucket == "" { // a file without a name has none to be denied by
+		res.Settings = nil
+	}
+	res.Object = func() (tenancy.ObjectRules, error) { return n.rules(), nil }
+	return v.fs.auth.Allow(v.who, a, res)
+}
+
