@@ -202,4 +202,3 @@ func (v *View) allowRules(r metastore.Reader, a tenancy.Action, n *inodeRec, s t
 	res.Object = func() (tenancy.ObjectRules, error) { return n.rules(), nil }
 	return v.fs.auth.Allow(v.who, a, res)
 }
-
