@@ -16,7 +16,7 @@ import (
 var background = context.Background()
 
 // door answers the kernel's requests. What it does not override is answered ENOSYS, for which the kernel
-// has a fallback: ACCESS (it checks permissions itself), STATX and COPY_FILE_RANGE.
+// has a fallback: ACCESS (it checks permissions itself), STATX and COPY_FILE_RANGE_64.
 type door struct {
 	fuse.RawFileSystem
 	opts Options

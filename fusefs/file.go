@@ -132,28 +132,6 @@ func (d *door) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fu
 	return fuse.OK
 }
 
-// Fallocate implements fuse.RawFileSystem. Space is never reserved: mode 0 extends the file, and
-// FALLOC_FL_KEEP_SIZE does nothing.
-func (d *door) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
-	f := d.files.get(in.Fh)
-	if f == nil {
-		return fuse.EBADF
-	}
-	switch in.Mode {
-	case 0:
-	case unix.FALLOC_FL_KEEP_SIZE:
-		return fuse.OK
-	default:
-		return errno(syscall.EOPNOTSUPP)
-	}
-	end := int64(in.Offset + in.Length)
-	if end < 0 {
-		return errno(syscall.EFBIG)
-	}
-	_, err := d.fs.SetAttr(background, f.Ino(), namespace.SetAttr{MinSize: &end, Handle: f.FileHandle})
-	return d.status(err)
-}
-
 // Fsync implements fuse.RawFileSystem.
 func (d *door) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	f := d.files.get(in.Fh)

@@ -176,11 +176,6 @@ func (fs *memFS) SetAttr(_ context.Context, ino namespace.Ino, s namespace.SetAt
 	if s.Size != nil {
 		n.truncate(*s.Size)
 	}
-	if s.MinSize != nil {
-		n.mu.Lock()
-		n.attr.Size = max(n.attr.Size, *s.MinSize)
-		n.mu.Unlock()
-	}
 	if s.Atime != nil {
 		n.attr.Atime = *s.Atime
 	}

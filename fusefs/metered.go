@@ -73,6 +73,16 @@ func (m *metered) Create(c <-chan struct{}, in *fuse.CreateIn, name string, out 
 	return m.done("create", time.Now(), m.door.Create(c, in, name, out))
 }
 
+func (m *metered) Tmpfile(c <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	return m.done("tmpfile", time.Now(), m.door.Tmpfile(c, in, out))
+}
+
+func (m *metered) CopyFileRange(c <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+	begun := time.Now()
+	n, s := m.door.CopyFileRange(c, in)
+	return n, m.done("copy_file_range", begun, s)
+}
+
 func (m *metered) Open(c <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	return m.done("open", time.Now(), m.door.Open(c, in, out))
 }

@@ -118,6 +118,15 @@ func (w *window) Create(ctx context.Context, parent namespace.Ino, name string, 
 	return a, h, err
 }
 
+func (w *window) Tmpfile(ctx context.Context, dir namespace.Ino, n namespace.NewNode, f namespace.OpenFlags) (namespace.Attr, namespace.FileHandle, error) {
+	if err := w.owners.store(&n); err != nil {
+		return namespace.Attr{}, nil, err
+	}
+	a, h, err := w.fs.Tmpfile(ctx, w.in(dir), n, f)
+	a, err = w.out(a, err)
+	return a, h, err
+}
+
 func (w *window) Open(ctx context.Context, ino namespace.Ino, f namespace.OpenFlags) (namespace.FileHandle, error) {
 	return w.fs.Open(ctx, w.in(ino), f)
 }

@@ -105,7 +105,7 @@ func (v *View) setFileAttr(ctx context.Context, f *file, s SetAttr) (Attr, error
 	return f.overlay().over(n.attr(f.ino)), nil
 }
 
-// resize truncates the draft, or lets it grow. Through a handle it is one of the handle's writes. f.mu must be held.
+// resize truncates the draft. Through a handle it is one of the handle's writes. f.mu must be held.
 func (v *View) resize(ctx context.Context, f *file, n *inodeRec, s SetAttr) error {
 	switch Type(n.Type) {
 	case File:
@@ -117,22 +117,11 @@ func (v *View) resize(ctx context.Context, f *file, n *inodeRec, s SetAttr) erro
 	if err := f.load(ctx); err != nil {
 		return err
 	}
-	a := actAppend
-	if s.Size != nil {
-		a = actWrite
-	}
-	if !permits(f.flags, a) {
+	if !permits(f.flags, actWrite) {
 		return of(NotPermitted)
 	}
-	if s.Size != nil {
-		if err := f.truncate(ctx, *s.Size); err != nil {
-			return err
-		}
-	}
-	if s.MinSize != nil {
-		if err := f.grow(*s.MinSize); err != nil {
-			return err
-		}
+	if err := f.truncate(ctx, *s.Size); err != nil {
+		return err
 	}
 	if h, ok := s.Handle.(*handle); ok && h.f == f && h.writes() && !h.closed.Load() {
 		h.dirty()
@@ -140,7 +129,7 @@ func (v *View) resize(ctx context.Context, f *file, n *inodeRec, s SetAttr) erro
 	return nil
 }
 
-func (s SetAttr) resizes() bool { return s.Size != nil || s.MinSize != nil }
+func (s SetAttr) resizes() bool { return s.Size != nil }
 
 // onlyTimes reports whether a draft can keep the change until it goes into the record.
 func (s SetAttr) onlyTimes() bool {

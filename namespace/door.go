@@ -23,6 +23,9 @@ type Posix interface {
 	Rename(ctx context.Context, parent Ino, name string, newParent Ino, newName string, f RenameFlags) error
 	Create(ctx context.Context, parent Ino, name string, n NewNode, f OpenFlags) (Attr, FileHandle, error)
 	Open(ctx context.Context, ino Ino, f OpenFlags) (FileHandle, error)
+	// Tmpfile makes a file without a name in the directory's bucket (O_TMPFILE). Link gives it its first name,
+	// unless f.Excl was set; else it goes with its last handle.
+	Tmpfile(ctx context.Context, dir Ino, n NewNode, f OpenFlags) (Attr, FileHandle, error)
 	// ReadDir returns up to limit entries after the cookie ("" starts), without "." and "..". It returns
 	// fewer than limit only at the end of the directory.
 	ReadDir(ctx context.Context, dir Ino, cookie string, limit int, plus bool) ([]DirEntry, error)
@@ -46,6 +49,13 @@ type FileHandle interface {
 	WriteAt(ctx context.Context, p []byte, off int64) (n int, err error)
 	// Append writes p at the end, atomically among all handles, and returns the place.
 	Append(ctx context.Context, p []byte) (off int64, err error)
+	// Allocate implements fallocate(2) for length bytes from off. Unless keepSize is set, a file that ends
+	// before the end of the range grows to it; a hole is never punched beyond the end of the file.
+	Allocate(ctx context.Context, mode AllocMode, keepSize bool, off, length int64) error
+	// CopyFrom copies up to length bytes of src from srcOff to off, sharing extents where it can, and returns
+	// how many: fewer at the end of src, and of a range that is very fragmented (copy_file_range(2)). Ranges
+	// of one file must not overlap.
+	CopyFrom(ctx context.Context, src FileHandle, srcOff, off, length int64) (n int64, err error)
 	// Fsync makes content, size and name durable, without publishing (fsync(2)).
 	Fsync(ctx context.Context) error
 	// Flush publishes the draft when no other handle still writes (close(2)); its error is the last

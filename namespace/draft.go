@@ -27,6 +27,7 @@ type draft struct {
 
 	base   contentID                   // pinned content that the map came from; 0 if none
 	fresh  map[chunkstore.Extent]int64 // extents that no record refers to, and how many bytes are used
+	loans  []contentID                 // pinned loans whose extents the map may name (copyrange.go)
 	stream *chunkstore.Stream          // nil until needed
 
 	seq        uint64      // counts changes
@@ -112,6 +113,7 @@ func (f *file) stand(c *contentRec, l *layout) {
 		}
 	}
 	clear(f.fresh)
+	f.settleLoans()
 	if old := f.base; old != 0 {
 		f.epochs.retire(func() { f.fs.unpin(old) })
 	}
@@ -214,12 +216,7 @@ func (f *file) appendTo(ctx context.Context, h *handle, p []byte) (int64, error)
 
 // install maps [off, end) to with, whose extents are fresh; none makes a hole. f.mu must be held.
 func (f *file) install(off, end int64, with ...slice) {
-	for i := findSlice(f.slices, off); i < len(f.slices) && f.slices[i].Off < end; i++ {
-		s := f.slices[i]
-		n := min(s.end(), end) - max(s.Off, off)
-		f.unuse(s.extent(), n)
-		f.used -= n
-	}
+	f.vacate(off, end)
 	for _, s := range with {
 		f.fresh[s.extent()] += s.Len
 		f.used += s.Len
@@ -228,6 +225,16 @@ func (f *file) install(off, end int64, with ...slice) {
 	if len(with) == 1 {
 		i := f.join(findSlice(f.slices, off))
 		f.join(i + 1)
+	}
+}
+
+// vacate notes that what the map says of [off, end) is about to be replaced. f.mu must be held.
+func (f *file) vacate(off, end int64) {
+	for i := findSlice(f.slices, off); i < len(f.slices) && f.slices[i].Off < end; i++ {
+		s := f.slices[i]
+		n := min(s.end(), end) - max(s.Off, off)
+		f.unuse(s.extent(), n)
+		f.used -= n
 	}
 }
 
@@ -292,22 +299,6 @@ func (f *file) truncate(ctx context.Context, size int64) error {
 	}
 	f.size = size
 	f.changed()
-	return nil
-}
-
-// grow is posix_fallocate(3): it never shrinks the file, whatever lands meanwhile. f.mu must be held.
-func (f *file) grow(size int64) error {
-	switch {
-	case size < 0:
-		return of(Invalid)
-	case size > maxFile:
-		return of(TooBig)
-	case f.closed:
-		return of(Unavailable)
-	case size > f.size:
-		f.size = size
-		f.changed()
-	}
 	return nil
 }
 
@@ -446,6 +437,7 @@ func (f *file) discard() {
 		}
 		f.stream = nil
 	}
+	f.settleLoans()
 	if f.base != 0 {
 		f.fs.unpin(f.base)
 		f.base = 0

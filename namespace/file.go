@@ -28,6 +28,8 @@ type file struct {
 	unflushed int  // handles that wrote since they were flushed
 	closed    bool // the namespace is closed
 
+	nameless atomic.Bool // made without a name, and may get one (tmpfile.go)
+
 	times  atomic.Pointer[overlay] // nil: the inode's record says it all
 	epochs epochs
 }

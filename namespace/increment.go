@@ -28,7 +28,7 @@ type increment struct {
 // incrementTo returns the increment that makes the persisted draft l, nil if there is none worth it.
 // f.mu must be held.
 func (f *file) incrementTo(l *layout) *increment {
-	if f.kept == nil || f.kept.Pages == 0 || len(l.Slices) <= embedMax || len(f.fresh) > incrementExtents {
+	if f.kept == nil || f.kept.Pages == 0 || len(l.Slices) <= embedMax || len(f.fresh) > incrementExtents || len(f.loans) > 0 {
 		return nil
 	}
 	old, now := f.keptSlices, l.Slices

@@ -49,6 +49,12 @@ func (m *memory) find(off int64) int {
 	return sort.Search(len(m.list), func(i int) bool { return m.list[i].end() > off })
 }
 
+// has reports whether the byte at off is in memory.
+func (m *memory) has(off int64) bool {
+	i := m.find(off)
+	return i < len(m.list) && m.list[i].off <= off
+}
+
 // put stores a copy of p at off; none of what it covers may be busy.
 func (m *memory) put(p []byte, off int64) {
 	end := off + int64(len(p))

@@ -207,7 +207,7 @@ func (v *View) Link(ctx context.Context, ino, parent Ino, name string) (Attr, er
 			return of(NotPermitted)
 		case n.Bucket != p.Bucket:
 			return of(CrossBucket)
-		case n.Nlink == 0:
+		case n.Nlink == 0 && !v.fs.files.isNameless(ino):
 			return of(NotFound)
 		case n.Nlink >= maxLinks:
 			return of(TooManyLinks)
@@ -230,11 +230,15 @@ func (v *View) Link(ctx context.Context, ino, parent Ino, name string) (Attr, er
 	if err != nil {
 		return Attr{}, fail("link", name, err)
 	}
+	v.fs.files.named(ino)
 	return o.over(n.attr(ino)), nil
 }
 
 // addLink gives an inode one more name, which must be free.
 func (t *txn) addLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
+	if n.Nlink == 0 {
+		return t.firstLink(ino, n, parent, stored)
+	}
 	if n.Nlink == 1 {
 		if err := t.Set(linkKey(ino, Ino(n.Parent), n.Name), nil); err != nil {
 			return err

@@ -55,6 +55,17 @@ func TestFlagsHold(t *testing.T) {
 			return err
 		}
 	}
+	appending := func(do func(FileHandle) error) func(w *world, dir, file, sub Ino) error {
+		return func(w *world, _, file, _ Ino) error {
+			h, err := w.Open(bg, file, OpenFlags{Write: true, Append: true})
+			if err != nil {
+				return err
+			}
+			err = do(h)
+			require.NoError(t, h.Close(bg))
+			return err
+		}
+	}
 	ways := []struct {
 		what              string
 		immutable, append bool // whether it is permitted
@@ -75,7 +86,9 @@ func TestFlagsHold(t *testing.T) {
 		{"touch", false, true, setattr(SetAttr{Atime: &now, Mtime: &now, Touch: true})},
 		{"truncate", false, false, setattr(SetAttr{Size: &size})},
 		{"truncate to more", false, false, setattr(SetAttr{Size: &grown})},
-		{"fallocate", false, true, setattr(SetAttr{MinSize: &grown})},
+		{"fallocate", false, true, appending(func(h FileHandle) error { return h.Allocate(bg, AllocSpace, false, 0, grown) })},
+		{"punch", false, false, appending(func(h FileHandle) error { return h.Allocate(bg, AllocPunch, true, 0, 1) })},
+		{"copy a range into it", false, false, appending(func(h FileHandle) error { _, err := h.CopyFrom(bg, h, 0, 100, 1); return err })},
 		{"setxattr", false, false, func(w *world, _, file, _ Ino) error { return w.SetXattr(bg, file, "user.x", nil, 0) }},
 		{"removexattr", false, false, func(w *world, _, file, _ Ino) error { return w.RemoveXattr(bg, file, "user.x") }},
 		{"set an access list", false, false, func(w *world, _, file, _ Ino) error {
@@ -196,6 +209,10 @@ func TestImmutableWhileOpen(t *testing.T) {
 	requireKind(t, NotPermitted, err)
 	size := int64(0)
 	_, err = w.SetAttr(bg, h.Ino(), SetAttr{Size: &size, Handle: h})
+	requireKind(t, NotPermitted, err)
+	requireKind(t, NotPermitted, h.Allocate(bg, AllocZero, true, 0, 1))
+	requireKind(t, NotPermitted, h.Allocate(bg, AllocSpace, false, 0, 100))
+	_, err = h.CopyFrom(bg, h, 0, 100, 1)
 	requireKind(t, NotPermitted, err)
 	require.NoError(t, h.Flush(bg))
 	require.NoError(t, h.Close(bg))

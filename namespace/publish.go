@@ -35,7 +35,7 @@ func (f *file) settle(ctx context.Context) (*layout, error) {
 		if len(f.mem.list) == 1 && f.mem.bytes == f.size { // all in one piece: no copy
 			return &layout{Size: f.size, Inline: f.mem.list[0].data}, nil
 		}
-		l := &layout{Size: f.size, Inline: make([]byte, f.size)}
+		l := &layout{Size: f.size, Inline: make([]byte, f.dataEnd())}
 		for _, r := range f.plan(l.Inline, 0) {
 			if err := f.fs.chunks.ReadAt(ctx, f.d, r.e, r.p, r.off); err != nil {
 				return nil, err
@@ -50,6 +50,17 @@ func (f *file) settle(ctx context.Context) (*layout, error) {
 		return nil, err
 	}
 	return &layout{Size: f.size, Slices: append([]slice(nil), f.slices...)}, nil
+}
+
+// dataEnd is where the hole at the end of the file begins. f.mu must be held.
+func (f *file) dataEnd() (end int64) {
+	if n := len(f.mem.list); n > 0 {
+		end = f.mem.list[n-1].end()
+	}
+	if n := len(f.slices); n > 0 {
+		end = max(end, f.slices[n-1].end())
+	}
+	return end
 }
 
 // fsync is fsync(2): the draft goes into the inode's record, unpublished, and all is made durable.
@@ -199,7 +210,7 @@ func (f *file) store(ctx context.Context, l *layout, put func(*txn, *inodeRec, c
 		stored = false
 		unpin()
 		n, err := getInode(t, f.ino)
-		if err == nil && n.Nlink == 0 || isKind(err, NotFound) {
+		if err == nil && n.Nlink == 0 && !f.nameless.Load() || isKind(err, NotFound) {
 			return nil
 		}
 		if err != nil {

@@ -46,7 +46,6 @@ type SetAttr struct {
 	Mode         *uint32
 	UID, GID     *uint32
 	Size         *int64
-	MinSize      *int64 // grow to this size, never shrink (posix_fallocate), in one step
 	Atime, Mtime *time.Time
 	Ctime        *time.Time // as the kernel's writeback cache sends it
 	KillPriv     bool       // clear set-user-id, set-group-id and file capabilities as a write does
@@ -87,6 +86,16 @@ type OpenFlags struct {
 	Excl                       bool // of Create: fail if the name is taken
 	Sync                       bool // O_SYNC or O_DSYNC: every write is durable
 }
+
+// AllocMode says what Allocate does with a range of a file.
+type AllocMode uint8
+
+// The modes of Allocate.
+const (
+	AllocSpace AllocMode = iota // look whether there is room for it; a read of it answers as before
+	AllocPunch                  // make it a hole
+	AllocZero                   // make it read as zeros
+)
 
 // StatFS is what statfs(2) shows: sizes in bytes.
 type StatFS struct {

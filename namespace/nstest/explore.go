@@ -30,6 +30,9 @@ type session struct {
 	path  string // "" once the name leads elsewhere
 	data  []byte // what the file holds
 	fresh bool   // changes that no commit has
+
+	nameless bool   // it never had a name
+	kept     string // what the last commit has of it while it is nameless; "" if nothing
 }
 
 // explorer runs operations and remembers what each commit left.
@@ -170,7 +173,7 @@ func (x *explorer) operate() (durable bool) {
 	if x.rng.IntN(60) == 0 {
 		x.burst = 30
 	}
-	switch n := x.rng.IntN(20); {
+	switch n := x.rng.IntN(25); {
 	case n < 3 && len(x.sessions) < 4:
 		return x.create()
 	case n < 9 && len(x.sessions) > 0:
@@ -189,6 +192,14 @@ func (x *explorer) operate() (durable bool) {
 		return x.unlink(x.path())
 	case n < 19:
 		return x.rename(x.path(), x.path())
+	case n < 21 && len(x.sessions) > 0:
+		return x.copyRange(x.session(), x.session())
+	case n < 22 && len(x.sessions) > 0:
+		return x.allocate(x.session())
+	case n < 23 && len(x.sessions) < 4:
+		return x.tmpfile()
+	case n < 24 && len(x.sessions) > 0:
+		return x.link(x.session(), x.path())
 	}
 	return x.copy(x.path(), x.path())
 }
@@ -278,6 +289,9 @@ func (x *explorer) write(s *session) bool {
 func (x *explorer) committed(s *session) {
 	if s.path != "" && (s.fresh || x.now[s.path] == unpublished) {
 		x.now[s.path] = tag(s.data)
+	}
+	if s.nameless {
+		s.kept = tag(s.data)
 	}
 	s.fresh = false
 }
