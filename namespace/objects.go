@@ -163,6 +163,9 @@ func (v *View) HeadObject(ctx context.Context, bucket, objectKey string, c Condi
 		info = o.info(objectKey)
 		return c.read(info)
 	})
+	if err == nil && info.Headers[contentType] == "" {
+		info.DerivedType = v.fs.derivedType(ctx, objectKey, info.Ino, info.ETag, info.Parts)
+	}
 	return info, fail("head", objectKey, err)
 }
 
@@ -171,6 +174,9 @@ func (v *View) GetObject(ctx context.Context, bucket, objectKey string, c Condit
 	rd, err := v.openContent(ctx, bucket, objectKey, func(i ObjectInfo) error { return c.read(i) })
 	if err != nil {
 		return nil, fail("get", objectKey, err)
+	}
+	if i := &rd.info; i.Headers[contentType] == "" {
+		i.DerivedType = v.fs.derivedType(ctx, objectKey, i.Ino, i.ETag, i.Parts)
 	}
 	return rd, nil
 }
@@ -261,7 +267,11 @@ func (t *txn) makeDirs(b *bucketDir, dir string) (Ino, *inodeRec, error) {
 			}
 		}
 		child := Ino(t.fs.number())
-		n, err := t.attach(child, ino, rec, dir[:i-1], NewNode{Type: Dir, Mode: 0o755, UID: b.rec.UID, GID: b.rec.GID})
+		node, err := b.newNode(t, rec, Dir)
+		if err != nil {
+			return 0, nil, err
+		}
+		n, err := t.attach(child, ino, rec, dir[:i-1], node)
 		if err != nil {
 			return 0, nil, err
 		}
@@ -291,10 +301,15 @@ func (t *txn) putLeaf(b *bucketDir, parent Ino, dir *inodeRec, old *object, stor
 		return 0, nil, err
 	}
 	ino := Ino(t.fs.number())
-	n, err := t.newInode(parent, dir, stored, NewNode{Type: File, Mode: 0o644, UID: b.rec.UID, GID: b.rec.GID})
+	node, err := b.newNode(t, dir, File)
 	if err != nil {
 		return 0, nil, err
 	}
+	n, err := t.newInode(parent, dir, stored, node)
+	if err != nil {
+		return 0, nil, err
+	}
+	n.takeAfter(old.rec)
 	n.Size, n.Published, n.Object = c.Size, c, meta
 	short, err := shortOf(c)
 	if err != nil {
@@ -314,14 +329,24 @@ func (t *txn) putLeaf(b *bucketDir, parent Ino, dir *inodeRec, old *object, stor
 	return ino, n, t.touchDir(parent, dir)
 }
 
+// takeAfter gives a new file, in place of an old one, its owner and permissions: who may not read the old may not
+// read the new. Bits that give a program rights don't go over to another.
+func (n *inodeRec) takeAfter(old *inodeRec) {
+	if old != nil && Type(old.Type) == File {
+		n.UID, n.GID, n.Mode, n.ACL = old.UID, old.GID, old.Mode&^0o6000, old.ACL
+	}
+}
+
 // putDir makes a directory explicit, with the content that its key has as an object.
 func (t *txn) putDir(b *bucketDir, parent Ino, dir *inodeRec, old *object, stored string, c *contentRec, meta *objectRec) (Ino, *inodeRec, error) {
 	ino, n := old.ino, old.rec
 	if n == nil {
-		var err error
 		ino = Ino(t.fs.number())
-		n, err = t.attach(ino, parent, dir, component(stored), NewNode{Type: Dir, Mode: 0o755, UID: b.rec.UID, GID: b.rec.GID})
+		node, err := b.newNode(t, dir, Dir)
 		if err != nil {
+			return 0, nil, err
+		}
+		if n, err = t.attach(ino, parent, dir, component(stored), node); err != nil {
 			return 0, nil, err
 		}
 	}

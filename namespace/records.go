@@ -147,6 +147,9 @@ type bucketRec struct {
 	Owner   uint64 `msg:"o"`
 
 	Settings map[string][]byte `msg:"s,omitempty"` // what its owner set on it, by name
+
+	FileMode uint32 `msg:"f,omitempty"` // of what S3 makes; 0 is the default
+	DirMode  uint32 `msg:"d,omitempty"`
 }
 
 type uploadRec struct {

@@ -10,8 +10,8 @@ import (
 func (z *bucketRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(5)
-	var zb0001Mask uint8 /* 5 bits */
+	zb0001Len := uint32(7)
+	var zb0001Mask uint8 /* 7 bits */
 	_ = zb0001Mask
 	if z.Region == "" {
 		zb0001Len--
@@ -20,6 +20,14 @@ func (z *bucketRec) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Settings == nil {
 		zb0001Len--
 		zb0001Mask |= 0x10
+	}
+	if z.FileMode == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x20
+	}
+	if z.DirMode == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x40
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -48,6 +56,16 @@ func (z *bucketRec) MarshalMsg(b []byte) (o []byte, err error) {
 				o = msgp.AppendString(o, za0001)
 				o = msgp.AppendBytes(o, za0002)
 			}
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "f"
+			o = append(o, 0xa1, 0x66)
+			o = msgp.AppendUint32(o, z.FileMode)
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "d"
+			o = append(o, 0xa1, 0x64)
+			o = msgp.AppendUint32(o, z.DirMode)
 		}
 	}
 	return
@@ -123,6 +141,18 @@ func (z *bucketRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				}
 				z.Settings[za0001] = za0002
 			}
+		case "f":
+			z.FileMode, bts, err = msgp.ReadUint32Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "FileMode")
+				return
+			}
+		case "d":
+			z.DirMode, bts, err = msgp.ReadUint32Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "DirMode")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -144,6 +174,7 @@ func (z *bucketRec) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len(za0001) + msgp.BytesPrefixSize + len(za0002)
 		}
 	}
+	s += 2 + msgp.Uint32Size + 2 + msgp.Uint32Size
 	return
 }
 

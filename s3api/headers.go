@@ -17,7 +17,6 @@ var storedHeaders = []string{"Content-Type", "Cache-Control", "Content-Dispositi
 const (
 	metaPrefix    = "X-Amz-Meta-"
 	maxMetaBytes  = 2 << 10 // of all user metadata, as S3 limits it
-	defaultType   = "binary/octet-stream"
 	sseHeader     = "X-Amz-Server-Side-Encryption"
 	storageHeader = "X-Amz-Storage-Class"
 )
@@ -118,7 +117,7 @@ func quoted(etag string) string { return `"` + etag + `"` }
 // describe sets the headers by which GET and HEAD describe an object.
 func (q *request) describe(o namespace.ObjectInfo, whole bool) {
 	h := q.w.Header()
-	h.Set("Content-Type", defaultType)
+	h.Set("Content-Type", o.DerivedType)
 	for name, v := range o.Headers {
 		h.Set(name, v)
 	}
