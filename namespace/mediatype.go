@@ -45,24 +45,24 @@ var byExtension = map[string]string{
 	"yaml": "application/yaml", "yml": "application/yaml", "zip": "application/zip", "zst": "application/zstd",
 }
 
-// defaultType is what S3 says of an object without a type.
-const defaultType = "binary/octet-stream"
+// DefaultType is what S3 says of an object without a type.
+const DefaultType = "binary/octet-stream"
 
 // ofMount reports whether the content was written through the mount: its ETag tells (newETag).
 func (c *contentRec) ofMount() bool { return c.Parts == 0 && strings.HasSuffix(c.ETag, "-1") }
 
-// derivedType is the type of an object, called name, that nobody gave one to. What can't be read now has the default:
-// who then reads the object is told why.
+// derivedType is the type of an object, called name, that nobody gave one to; "" is the default. What can't be
+// read now has that: who then reads the object is told why.
 func (fs *FS) derivedType(ctx context.Context, name string, ino Ino, etag string, parts int) string {
 	if c := (contentRec{ETag: etag, Parts: uint32(parts)}); !c.ofMount() {
-		return defaultType
+		return ""
 	}
 	if t := byExtension[strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))]; t != "" {
 		return t
 	}
 	head, err := fs.head(ctx, ino)
 	if err != nil || len(head) == 0 {
-		return defaultType
+		return ""
 	}
 	return mimetype.Detect(head).String()
 }

@@ -130,7 +130,7 @@ type ObjectInfo struct {
 	ETag         string // without quotes
 	LastModified time.Time
 	Headers      map[string]string // Content-Type, Cache-Control, ...: canonical names, as given at PUT
-	DerivedType  string            // what to answer as Content-Type if Headers has none; of GetObject and HeadObject
+	DerivedType  string            // what to answer as Content-Type if Headers has none, "" the default; of GetObject and HeadObject
 	Meta         map[string]string // x-amz-meta-*: names in lower case, without the prefix
 	Checksums    Checksums
 	Parts        int // number of parts if it was made by CompleteMultipartUpload, else 0

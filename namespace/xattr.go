@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -82,7 +83,7 @@ func (v *View) GetXattr(ctx context.Context, ino Ino, name string) (value []byte
 	})
 	if name == s3Type && isKind(err, NoAttr) && n.Published != nil { // deriving it reads the content, in a view of its own
 		c := n.Published
-		return []byte(v.fs.derivedType(ctx, component(n.Name), ino, c.ETag, int(c.Parts))), nil
+		return []byte(cmp.Or(v.fs.derivedType(ctx, component(n.Name), ino, c.ETag, int(c.Parts)), DefaultType)), nil
 	}
 	return value, fail("getxattr", name, err)
 }

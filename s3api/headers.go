@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"time"
@@ -117,7 +118,7 @@ func quoted(etag string) string { return `"` + etag + `"` }
 // describe sets the headers by which GET and HEAD describe an object.
 func (q *request) describe(o namespace.ObjectInfo, whole bool) {
 	h := q.w.Header()
-	h.Set("Content-Type", o.DerivedType)
+	h.Set("Content-Type", cmp.Or(o.DerivedType, namespace.DefaultType))
 	for name, v := range o.Headers {
 		h.Set(name, v)
 	}
