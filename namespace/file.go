@@ -25,7 +25,7 @@ type file struct {
 	mu sync.RWMutex
 	draft
 	writers   int  // handles that may write
-	unflushed int  // handles that wrote since they were flushed
+	unflushed int  // handles that were opened for writing, or wrote, since they were flushed
 	closed    bool // the namespace is closed
 
 	nameless atomic.Bool // made without a name, and may get one (tmpfile.go)
@@ -65,7 +65,7 @@ type handle struct {
 	v      *View
 	f      *file
 	flags  OpenFlags
-	wrote  bool // guarded by f.mu: since its last flush
+	wrote  bool // guarded by f.mu: it counts in f.unflushed
 	closed atomic.Bool
 }
 
@@ -170,9 +170,7 @@ func (v *View) create(ctx context.Context, parent Ino, name string, n NewNode, f
 		f.begin(rec, &layout{})
 	}
 	h.join()
-	// S3 must not see the file before it is written: only this handle's flush publishes it.
-	h.wrote = true
-	f.unflushed++
+	h.dirty() // also if it can only read: S3 must not see the file before this handle's flush
 	f.mu.Unlock()
 	return rec.attr(ino), h, nil
 }
@@ -257,10 +255,12 @@ func (h *handle) open(ctx context.Context) error {
 	return nil
 }
 
-// join counts the handle among the writers. f.mu must be held.
+// join counts the handle among the writers, and among those that have something to flush: a kernel may keep
+// what was written through it until then, and send it through another handle. f.mu must be held.
 func (h *handle) join() {
 	if h.writes() {
 		h.f.writers++
+		h.dirty()
 	}
 }
 

@@ -58,7 +58,6 @@ func (v *View) tmpfile(ctx context.Context, dir Ino, n NewNode, flags OpenFlags)
 	f.mu.Lock()
 	f.begin(rec, &layout{})
 	h.join()
-	h.dirty() // so that its flush publishes
 	f.mu.Unlock()
 	return rec.attr(ino), h, nil
 }
