@@ -12,6 +12,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"k3fs/tenancy"
+
 	"k3fs/daemon/control"
 )
 
@@ -70,8 +72,10 @@ type S3Config struct {
 	MaxHeader         Size          `koanf:"max_header"`
 	MaxConnections    int           `koanf:"max_connections"`
 
-	Domains     []string `koanf:"domains"`      // under which buckets are host names
-	SignatureV2 bool     `koanf:"signature_v2"` // take requests signed by the old version too
+	Domains         []string `koanf:"domains"`          // under which buckets are host names
+	WebsiteDomains  []string `koanf:"website_domains"`  // under which buckets are websites
+	SignatureV2     bool     `koanf:"signature_v2"`     // take requests signed by the old version too
+	ObjectOwnership string   `koanf:"object_ownership"` // of buckets made without saying
 
 	TLS     string `koanf:"tls"`      // "self": make a self-signed certificate
 	TLSCert string `koanf:"tls_cert"` // files in PEM
@@ -133,6 +137,7 @@ func Defaults() Config {
 			Listen: "127.0.0.1:9000", Region: "us-east-1",
 			ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, StallTimeout: time.Minute,
 			MaxHeader: 64 << 10, MaxConnections: 32768, AccessLogFormat: "s3",
+			ObjectOwnership: string(tenancy.OwnerEnforced),
 		},
 		Mount:   MountConfig{AllowOther: true},
 		Admin:   AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
@@ -246,10 +251,15 @@ func (c *Config) validateS3(bad func(key, format string, args ...any)) {
 	if s.MaxConnections < 1 {
 		bad("s3.max_connections", "must be at least 1")
 	}
-	for _, d := range s.Domains {
-		if host := strings.TrimPrefix(d, "*."); host == "" || strings.ContainsAny(host, "*/: ") {
-			bad("s3.domains", "%q is no domain (such as s3.example.com)", d)
+	for key, domains := range map[string][]string{"s3.domains": s.Domains, "s3.website_domains": s.WebsiteDomains} {
+		for _, d := range domains {
+			if host := strings.TrimPrefix(d, "*."); host == "" || strings.ContainsAny(host, "*/: ") {
+				bad(key, "%q is no domain (such as s3.example.com)", d)
+			}
 		}
+	}
+	if !oneOf(s.ObjectOwnership, string(tenancy.OwnerEnforced), string(tenancy.OwnerPreferred), string(tenancy.ObjectWriter), string(tenancy.NoOwnership)) {
+		bad("s3.object_ownership", "%q is not BucketOwnerEnforced, BucketOwnerPreferred, ObjectWriter or none", s.ObjectOwnership)
 	}
 	if !oneOf(s.TLS, "", selfSigned) {
 		bad("s3.tls", "%q is not \"self\"; for a certificate of your own give s3.tls_cert and s3.tls_key", s.TLS)

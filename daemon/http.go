@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"k3fs/s3api"
+	"k3fs/tenancy"
 )
 
 // listenS3 opens the S3 door.
@@ -31,7 +32,8 @@ func (d *Daemon) listenS3() error {
 	door, err := s3api.New(s3api.Options{
 		As: d.objects, Authenticate: d.stores.tenancy.Authenticate, Tenants: d.stores.tenancy, Health: d.health.Ready,
 		Region: d.cfg.S3.Region, IdleTimeout: d.cfg.S3.StallTimeout, Logger: d.log, Done: d.answered,
-		Domains: d.cfg.S3.Domains, SignatureV2: d.cfg.S3.SignatureV2,
+		Domains: d.cfg.S3.Domains, WebsiteDomains: d.cfg.S3.WebsiteDomains, SignatureV2: d.cfg.S3.SignatureV2,
+		Ownership: tenancy.Ownership(d.cfg.S3.ObjectOwnership),
 	})
 	if err != nil {
 		return err

@@ -76,7 +76,7 @@ func (v *View) tryComplete(ctx context.Context, bucket, objectKey, id string, pa
 	if err != nil {
 		return info, err
 	}
-	p := published{headers: m.rec.Headers, meta: m.rec.Meta, cond: cond, content: func(t *txn) (contentRec, error) {
+	p := published{headers: m.rec.Headers, meta: m.rec.Meta, acl: m.rec.ACL, cond: cond, content: func(t *txn) (contentRec, error) {
 		if err := m.finish(t, objectKey); err != nil {
 			return contentRec{}, err
 		}

@@ -78,10 +78,10 @@ type Objects interface {
 	BucketSettings(ctx context.Context, bucket string, a tenancy.Action) (BucketInfo, tenancy.Settings, error)
 	// ChangeBucketSettings lets change alter them, inside the transaction, for who may do a.
 	ChangeBucketSettings(ctx context.Context, bucket string, a tenancy.Action, change func(BucketInfo, tenancy.Settings) error) error
-	// BucketFront returns settings that answer a browser before anybody is authenticated.
-	BucketFront(ctx context.Context, bucket string, names ...string) (tenancy.Settings, error)
+	// BucketFront returns settings that answer a browser before anybody is authenticated, and the owner (0: none).
+	BucketFront(ctx context.Context, bucket string, names ...string) (tenancy.TenantID, tenancy.Settings, error)
 	ObjectACL(ctx context.Context, bucket, key string) (acl []byte, info BucketInfo, s tenancy.Settings, err error)
-	SetObjectACL(ctx context.Context, bucket, key string, acl []byte) error
+	SetObjectACL(ctx context.Context, bucket, key string, change func(old []byte, info BucketInfo, s tenancy.Settings) ([]byte, error)) error
 
 	PutObject(ctx context.Context, bucket, key string, body Body, o PutOptions) (ObjectInfo, error)
 	// GetObject opens the published object; the reader keeps seeing it whole whatever happens to the name.

@@ -68,7 +68,7 @@ func (rec *uploadRec) upload(id uploadID) Upload {
 // CreateUpload begins a multipart upload (S3 CreateMultipartUpload).
 func (v *View) CreateUpload(ctx context.Context, bucket, objectKey string, u Upload) (Upload, error) {
 	id := newUploadID(v.fs.now())
-	rec := uploadRec{Key: objectKey, Headers: u.Headers, Meta: u.Meta, Checksum: u.Checksum, SumType: u.Type}
+	rec := uploadRec{Key: objectKey, Headers: u.Headers, Meta: u.Meta, ACL: u.ACL, Checksum: u.Checksum, SumType: u.Type}
 	err := v.update(ctx, metastore.Durable, func(t *txn) error {
 		b, err := v.openBucket(t, bucket, tenancy.PutObject, objectKey)
 		if err != nil {

@@ -210,6 +210,7 @@ type published struct {
 	content func(*txn) (contentRec, error) // stores it; the fields that describe it are set by describe
 	headers map[string]string
 	meta    map[string]string
+	acl     []byte
 	cond    Conditions
 }
 
@@ -228,8 +229,8 @@ func (v *View) publish(t *txn, b *bucketDir, objectKey string, p *published) (Ob
 	}
 	c.Time = t.now
 	var meta *objectRec
-	if len(p.headers)+len(p.meta) > 0 {
-		meta = &objectRec{Headers: p.headers, Meta: p.meta}
+	if len(p.headers)+len(p.meta)+len(p.acl) > 0 {
+		meta = &objectRec{Headers: p.headers, Meta: p.meta, ACL: p.acl}
 	}
 	dir, stored := splitKey(objectKey)
 	parent, rec, err := t.makeDirs(b, dir)
@@ -374,7 +375,7 @@ func (v *View) putObject(ctx context.Context, bucket, objectKey string, body Bod
 	if err != nil {
 		return info, err
 	}
-	p := published{headers: o.Headers, meta: o.Meta, cond: o.Conditions, content: func(t *txn) (contentRec, error) {
+	p := published{headers: o.Headers, meta: o.Meta, acl: o.ACL, cond: o.Conditions, content: func(t *txn) (contentRec, error) {
 		c, err := in.store(t)
 		c.ETag, c.Sum = in.sealed.ETag, sumOf(in.sealed.Checksums)
 		return c, err
@@ -400,8 +401,13 @@ func (v *View) commitObject(ctx context.Context, bucket, objectKey string, p *pu
 	// The client's going away must not leave us in doubt whether the update was made.
 	ctx = context.WithoutCancel(ctx)
 	err = v.update(ctx, metastore.Durable, func(t *txn) error {
-		b, err := v.openBucket(t, bucket, tenancy.PutObject, objectKey)
+		b, err := v.findBucket(t, bucket)
 		if err != nil {
+			return err
+		}
+		res := b.resource(t, objectKey)
+		res.NewACL = p.acl
+		if err := v.fs.auth.Allow(v.who, tenancy.PutObject, res); err != nil {
 			return err
 		}
 		info, err = v.publish(t, b, objectKey, p)

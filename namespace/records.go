@@ -157,6 +157,7 @@ type uploadRec struct {
 	Initiated int64             `msg:"i"`
 	Headers   map[string]string `msg:"h,omitempty"`
 	Meta      map[string]string `msg:"m,omitempty"`
+	ACL       []byte            `msg:"a,omitempty"`
 	Checksum  string            `msg:"c,omitempty"`
 	SumType   string            `msg:"t,omitempty"`
 }

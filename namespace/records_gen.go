@@ -2129,8 +2129,8 @@ func (z *uploadID) Msgsize() (s int) {
 func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(6)
-	var zb0001Mask uint8 /* 6 bits */
+	zb0001Len := uint32(7)
+	var zb0001Mask uint8 /* 7 bits */
 	_ = zb0001Mask
 	if z.Headers == nil {
 		zb0001Len--
@@ -2140,13 +2140,17 @@ func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x8
 	}
-	if z.Checksum == "" {
+	if z.ACL == nil {
 		zb0001Len--
 		zb0001Mask |= 0x10
 	}
-	if z.SumType == "" {
+	if z.Checksum == "" {
 		zb0001Len--
 		zb0001Mask |= 0x20
+	}
+	if z.SumType == "" {
+		zb0001Len--
+		zb0001Mask |= 0x40
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -2178,11 +2182,16 @@ func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 			}
 		}
 		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "a"
+			o = append(o, 0xa1, 0x61)
+			o = msgp.AppendBytes(o, z.ACL)
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
 			// string "c"
 			o = append(o, 0xa1, 0x63)
 			o = msgp.AppendString(o, z.Checksum)
 		}
-		if (zb0001Mask & 0x20) == 0 { // if not omitted
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
 			// string "t"
 			o = append(o, 0xa1, 0x74)
 			o = msgp.AppendString(o, z.SumType)
@@ -2277,6 +2286,12 @@ func (z *uploadRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				}
 				z.Meta[za0003] = za0004
 			}
+		case "a":
+			z.ACL, bts, err = msgp.ReadBytesBytes(bts, z.ACL)
+			if err != nil {
+				err = msgp.WrapError(err, "ACL")
+				return
+			}
 		case "c":
 			z.Checksum, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
@@ -2317,6 +2332,6 @@ func (z *uploadRec) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len(za0003) + msgp.StringPrefixSize + len(za0004)
 		}
 	}
-	s += 2 + msgp.StringPrefixSize + len(z.Checksum) + 2 + msgp.StringPrefixSize + len(z.SumType)
+	s += 2 + msgp.BytesPrefixSize + len(z.ACL) + 2 + msgp.StringPrefixSize + len(z.Checksum) + 2 + msgp.StringPrefixSize + len(z.SumType)
 	return
 }

@@ -121,14 +121,15 @@ func (v *View) ChangeBucketSettings(ctx context.Context, bucket string, a tenanc
 }
 
 // BucketFront returns what is set on a bucket under the names that a door needs before anybody is
-// authenticated, to answer browsers (CORS, website). It tells nothing else, and not that there is no bucket.
-func (v *View) BucketFront(ctx context.Context, bucket string, names ...string) (tenancy.Settings, error) {
-	front := tenancy.Settings{}
-	err := v.fs.kv.View(ctx, func(r metastore.Reader) error {
+// authenticated, to answer browsers (CORS, website), and whose it is; 0 if there is no bucket.
+func (v *View) BucketFront(ctx context.Context, bucket string, names ...string) (owner tenancy.TenantID, front tenancy.Settings, err error) {
+	front = tenancy.Settings{}
+	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
 		b, err := v.fs.anyBucket(r, bucket)
 		if err != nil {
 			return err
 		}
+		owner = b.owner()
 		for _, name := range names {
 			if value, ok := b.settings[name]; ok {
 				front[name] = value
@@ -139,7 +140,7 @@ func (v *View) BucketFront(ctx context.Context, bucket string, names ...string) 
 	if isKind(err, NoBucket) {
 		err = nil
 	}
-	return front, fail("bucket front", bucket, err)
+	return owner, front, fail("bucket front", bucket, err)
 }
 
 // ObjectACL returns an object's access control list, encoded (nil if it has none of its own), and the bucket's
@@ -161,21 +162,30 @@ func (v *View) ObjectACL(ctx context.Context, bucket, objectKey string) (acl []b
 	return acl, info, s, fail("get object acl", objectKey, err)
 }
 
-// SetObjectACL sets an object's access control list. It is durable on return.
-func (v *View) SetObjectACL(ctx context.Context, bucket, objectKey string, acl []byte) error {
+// SetObjectACL lets change, which may run several times, make an object's new access control list from the old
+// one. Its error ends the update. It is durable on return.
+func (v *View) SetObjectACL(ctx context.Context, bucket, objectKey string, change func(old []byte, info BucketInfo, s tenancy.Settings) ([]byte, error)) error {
 	ctx = context.WithoutCancel(ctx)
 	err := v.update(ctx, metastore.Durable, func(t *txn) error {
-		b, err := v.findBucket(t, bucket)
+		b, err := v.openBucket(t, bucket, tenancy.PutObjectACL, objectKey)
+		if err != nil {
+			return err
+		}
+		o, err := openObject(t, b, objectKey)
+		if err != nil {
+			return err
+		}
+		info, err := bucketInfo(t, b.ino)
+		if err != nil {
+			return err
+		}
+		acl, err := change(o.rec.rules().ACL, info, b.settings)
 		if err != nil {
 			return err
 		}
 		res := b.resource(t, objectKey)
 		res.NewACL = acl
 		if err := v.fs.auth.Allow(v.who, tenancy.PutObjectACL, res); err != nil {
-			return err
-		}
-		o, err := openObject(t, b, objectKey)
-		if err != nil {
 			return err
 		}
 		if o.rec.Object == nil {

@@ -170,6 +170,7 @@ type Body interface {
 type PutOptions struct {
 	Headers    map[string]string
 	Meta       map[string]string
+	ACL        []byte // encoded by tenancy; nil: only the bucket's rules
 	Conditions Conditions
 }
 
@@ -180,6 +181,7 @@ type CopyOptions struct {
 	Replace    bool // the REPLACE metadata directive: Headers and Meta below, else the source's
 	Headers    map[string]string
 	Meta       map[string]string
+	ACL        []byte // of the copy; the source's is never taken over
 	SetETag    string // unused unless the source has no MD5; reserved
 	SelfCopyOK bool   // copying an object onto itself changes something (metadata)
 }
@@ -206,6 +208,7 @@ type Upload struct {
 	Initiated time.Time
 	Headers   map[string]string
 	Meta      map[string]string
+	ACL       []byte // of the object to be
 	Checksum  string // algorithm asked for at creation; may be empty
 	Type      string // checksum type asked for: FULL_OBJECT, COMPOSITE or empty
 }

@@ -168,7 +168,8 @@ func TestRefusedHeaders(t *testing.T) {
 	for _, name := range refused {
 		w.want(501, http.MethodPut, "/bucket/k", "x", http.Header{name: {"something"}})
 	}
-	w.want(501, http.MethodPut, "/bucket/k", "x", http.Header{"X-Amz-Acl": {"public-read"}})
+	w.want(400, http.MethodPut, "/bucket/k", "x", http.Header{"X-Amz-Acl": {"public-read"}})
+	w.want(400, http.MethodPut, "/bucket/k", "x", http.Header{"X-Amz-Acl": {"publik"}})
 	w.want(501, http.MethodPut, "/bucket/k", "x", http.Header{sseHeader: {"aws:kms"}})
 	w.want(400, http.MethodPut, "/bucket/k", "x", http.Header{storageHeader: {"GLACIER"}})
 	w.want(403, http.MethodPut, "/bucket/k", "x", http.Header{"X-Amz-Expected-Bucket-Owner": {"123456789012"}})

@@ -36,6 +36,7 @@ func TestEveryRouteFailsClosed(t *testing.T) {
 	stranger := &tenancy.Credentials{AccessKey: "AKIANOBODY000000", Secret: "whatever-whatever-whatever-whatever-1234"}
 	liar := &tenancy.Credentials{AccessKey: w.mine.AccessKey, Secret: w.mine.Secret + "x"}
 	bodies := map[string]string{
+		"PutObjectAcl":            "<AccessControlPolicy><AccessControlList/></AccessControlPolicy>",
 		"DeleteObjects":           "<Delete><Object><Key>key</Key></Object></Delete>",
 		"CompleteMultipartUpload": "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>",
 	}

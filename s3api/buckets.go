@@ -10,6 +10,7 @@ import (
 
 	"k3fs/s3api/internal/payload"
 	"k3fs/s3api/internal/s3err"
+	"k3fs/tenancy"
 )
 
 // maxXML bounds the document of a request: DeleteObjects with 1,000 keys of 1,024 bytes, escaped, and
@@ -133,11 +134,47 @@ func (q *request) createBucket() error {
 	if region != "" && region != q.s.o.Region {
 		return s3err.New(codeIllegalLocation, "The %s location constraint is incompatible for the region specific endpoint this request was sent to.", printable(region))
 	}
-	if err := q.view.CreateBucket(q.ctx(), q.bucket, q.s.o.Region); err != nil {
+	q.location = []string{region}
+	settings, err := q.newBucketSettings()
+	if err != nil {
+		return err
+	}
+	if err := q.view.CreateBucketWith(q.ctx(), q.bucket, q.s.o.Region, settings); err != nil {
 		return err
 	}
 	q.w.Header().Set("Location", "/"+q.bucket)
 	return q.writeEmpty(http.StatusOK)
+}
+
+// newBucketSettings are what CreateBucket sets: who owns objects, and the ACL that its headers ask for.
+func (q *request) newBucketSettings() (tenancy.Settings, error) {
+	h := q.r.Header
+	o := q.s.o.Ownership
+	if v := h.Get("X-Amz-Object-Ownership"); v != "" {
+		var err error
+		if o, err = parseOwnership(v); err != nil {
+			return nil, err
+		}
+	}
+	me := q.identity.Principal.Tenant.Canonical()
+	a, err := q.headerACL(me, me)
+	if err != nil {
+		return nil, err
+	}
+	settings := tenancy.Settings{}
+	if o != tenancy.OwnerEnforced {
+		settings[tenancy.SettingOwnership] = []byte(o)
+	}
+	if a != nil && !ownersOnly(a, q.identity.Principal.Tenant) {
+		if o == tenancy.OwnerEnforced {
+			return nil, s3err.New("InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+		}
+		settings[tenancy.SettingACL] = a.Encode()
+	}
+	if len(settings) == 0 {
+		return nil, nil
+	}
+	return settings, nil
 }
 
 // deleteBucket is DeleteBucket.

@@ -28,6 +28,7 @@ const (
 	codeInvalidStorage     s3err.Code = "InvalidStorageClass"
 	codeMetadataTooLarge   s3err.Code = "MetadataTooLarge"
 	codeInvalidPartNumber  s3err.Code = "InvalidPartNumber"
+	codeAccessForbidden    s3err.Code = "AccessForbidden"
 )
 
 type answer struct {
@@ -93,6 +94,11 @@ var codeStatus = map[s3err.Code]int{
 	codeNoSuchKey:               404,
 	codeInvalidRange:            416,
 	codePrecondition:            412,
+	codeAccessForbidden:         403,
+
+	"NoSuchBucketPolicy": 404, "NoSuchTagSet": 404, "NoSuchCORSConfiguration": 404, "NoSuchWebsiteConfiguration": 404,
+	"NoSuchLifecycleConfiguration": 404, "OwnershipControlsNotFoundError": 404, "NoSuchPublicAccessBlockConfiguration": 404,
+	"ServerSideEncryptionConfigurationNotFoundError": 404,
 }
 
 type errorDoc struct {

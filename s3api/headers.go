@@ -31,7 +31,6 @@ var refused = []string{
 	"X-Amz-Server-Side-Encryption-Customer-Algorithm", "X-Amz-Server-Side-Encryption-Customer-Key",
 	"X-Amz-Copy-Source-Server-Side-Encryption-Customer-Algorithm", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key",
 	"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", "X-Amz-Server-Side-Encryption-Context",
-	"X-Amz-Grant-Read", "X-Amz-Grant-Write", "X-Amz-Grant-Read-Acp", "X-Amz-Grant-Write-Acp", "X-Amz-Grant-Full-Control",
 	"X-Amz-If-Match-Last-Modified-Time", "X-Amz-If-Match-Size", "X-Amz-Rename-Source",
 	"X-Amz-Copy-Source-Version-Id", "X-Amz-Bucket-Namespace",
 }
@@ -43,11 +42,6 @@ func checkHeaders(_ *route, h http.Header) error {
 		if v != "" && !strings.EqualFold(v, "false") && !strings.EqualFold(v, "OFF") {
 			return notImplemented("The header %s is not implemented.", strings.ToLower(name))
 		}
-	}
-	switch acl := h.Get("X-Amz-Acl"); acl {
-	case "", "private", "bucket-owner-full-control", "bucket-owner-read":
-	default:
-		return notImplemented("Canned ACLs other than private are not implemented.")
 	}
 	switch sse := h.Get(sseHeader); sse {
 	case "", "AES256": // everything is encrypted, whether asked for or not

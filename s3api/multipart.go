@@ -21,7 +21,11 @@ func (q *request) createUpload() error {
 	if err != nil {
 		return err
 	}
-	u := namespace.Upload{Key: q.key, Headers: headers, Meta: meta}
+	acl, err := q.uploadACL()
+	if err != nil {
+		return err
+	}
+	u := namespace.Upload{Key: q.key, Headers: headers, Meta: meta, ACL: acl}
 	if name := q.r.Header.Get("X-Amz-Checksum-Algorithm"); name != "" {
 		alg, ok := payload.ParseAlgorithm(name)
 		if !ok {

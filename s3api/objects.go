@@ -34,7 +34,11 @@ func (q *request) store(b namespace.Body) (namespace.ObjectInfo, error) {
 		return namespace.ObjectInfo{}, err
 	}
 	cond := writeConditions(q.r.Header)
-	o, err := q.view.PutObject(q.ctx(), q.bucket, q.key, b, namespace.PutOptions{Headers: headers, Meta: meta, Conditions: cond})
+	acl, err := q.uploadACL()
+	if err != nil {
+		return namespace.ObjectInfo{}, err
+	}
+	o, err := q.view.PutObject(q.ctx(), q.bucket, q.key, b, namespace.PutOptions{Headers: headers, Meta: meta, ACL: acl, Conditions: cond})
 	return o, bodyCause(err)
 }
 
@@ -268,6 +272,9 @@ func (q *request) copyObject() error {
 		return notImplemented("Tagging is not implemented.")
 	}
 	if o.Headers, o.Meta, err = objectHeaders(h); err != nil {
+		return err
+	}
+	if o.ACL, err = q.uploadACL(); err != nil {
 		return err
 	}
 	o.Source, o.Target = conditions(h, "X-Amz-Copy-Source-"), writeConditions(h)

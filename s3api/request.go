@@ -32,6 +32,8 @@ type request struct {
 	query       url.Values
 	identity    *sigv4.Identity[tenancy.Principal]
 	view        namespace.Objects
+	location    []string   // of CreateBucket, for the conditions of policies
+	tags        url.Values // of PutObjectTagging, for the conditions of policies
 	in          int64      // bytes read of the body
 	code        s3err.Code // of the error that was answered, or ""
 }

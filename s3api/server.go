@@ -40,8 +40,13 @@ type Options struct {
 	// Domains under which buckets are host names ("bucket.s3.example.com" for "s3.example.com"), beside
 	// the style with the bucket in the path. Empty: only that.
 	Domains []string
+	// WebsiteDomains are those under which buckets are websites, for everyone and without signatures.
+	WebsiteDomains []string
 	// SignatureV2 accepts requests signed by AWS Signature Version 2, which old clients need.
 	SignatureV2 bool
+	// Ownership of objects in buckets that are made without saying; by default BucketOwnerEnforced, which
+	// switches ACLs off. NoOwnership is what S3 once began with: ACLs are on.
+	Ownership tenancy.Ownership
 	// IdleTimeout ends a request whose body, or a response whose reader, makes no progress for so
 	// long. Default 60 s.
 	IdleTimeout time.Duration
@@ -58,6 +63,7 @@ type Directory interface {
 	Tenant(ctx context.Context, id tenancy.TenantID) (tenancy.Tenant, error)
 	// FindTenant finds one by its name or, with an '@' in it, its address.
 	FindTenant(ctx context.Context, name string) (tenancy.Tenant, error)
+	Tenants(ctx context.Context) ([]tenancy.Tenant, error)
 }
 
 // Server is the S3 door as an http.Handler.
@@ -74,8 +80,9 @@ func New(o Options) (*Server, error) {
 	if o.As == nil || o.Authenticate == nil {
 		return nil, errors.New("s3api: As and Authenticate are required")
 	}
-	for i, d := range o.Domains {
-		o.Domains[i] = strings.ToLower(strings.TrimPrefix(d, "*."))
+	o.Domains, o.WebsiteDomains = plainDomains(o.Domains), plainDomains(o.WebsiteDomains)
+	if o.Ownership == "" {
+		o.Ownership = tenancy.OwnerEnforced
 	}
 	if o.Region == "" {
 		o.Region = "us-east-1"
@@ -101,6 +108,14 @@ func New(o Options) (*Server, error) {
 	}
 	s.engine.NoRoute(s.serve)
 	return s, nil
+}
+
+func plainDomains(all []string) []string {
+	plain := make([]string, len(all))
+	for i, d := range all {
+		plain[i] = strings.ToLower(strings.TrimPrefix(d, "*."))
+	}
+	return plain
 }
 
 // ServeHTTP answers one request.
@@ -177,11 +192,20 @@ func (q *request) dispatch() error {
 	if !ok {
 		return s3err.New(s3err.InvalidURI, "Couldn't parse the specified URI.")
 	}
+	if q.bucket = bucketOf(q.r.Host, q.s.o.WebsiteDomains); q.bucket != "" {
+		q.key = path
+		q.identity = &sigv4.Identity[tenancy.Principal]{}
+		return q.hideFromAnonymous(q.site())
+	}
 	if q.bucket = q.s.bucketOf(q.r.Host); q.bucket != "" {
 		q.key = path
 	} else {
 		q.bucket, q.key, _ = strings.Cut(path, "/")
 	}
+	if q.r.Method == http.MethodOptions {
+		return q.preflight()
+	}
+	q.answerOrigin()
 	id, err := q.s.verifier.Verify(q.r)
 	if err != nil {
 		return err
@@ -205,18 +229,24 @@ func (q *request) dispatch() error {
 }
 
 // viewAs is the namespace as the request's principal may use it.
-func (q *request) viewAs(p tenancy.Principal) namespace.Objects { return q.s.o.As(p) }
+func (q *request) viewAs(p tenancy.Principal) namespace.Objects {
+	p.Request = &tenancy.Request{Values: q.conditionValues}
+	return q.s.o.As(p)
+}
 
 // bucketOf is the bucket that a Host header names in virtual-host style, or "".
-func (s *Server) bucketOf(host string) string {
-	if len(s.o.Domains) == 0 {
+func (s *Server) bucketOf(host string) string { return bucketOf(host, s.o.Domains) }
+
+// bucketOf is what stands before one of the domains in a Host header, or "".
+func bucketOf(host string, domains []string) string {
+	if len(domains) == 0 {
 		return ""
 	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	for _, d := range s.o.Domains {
+	for _, d := range domains {
 		if name, ok := strings.CutSuffix(host, "."+d); ok && name != "" {
 			return name
 		}

@@ -30,6 +30,7 @@ type world struct {
 	srv        *httptest.Server
 	fs         *namespace.FS
 	mine, them tenancy.Credentials
+	theirs     tenancy.TenantID // of them
 }
 
 func newWorld(t testing.TB) *world {
@@ -46,6 +47,7 @@ func newWorld(t testing.TB) *world {
 	require.NoError(t, err)
 	other, err := ten.CreateTenant(ctx, "other")
 	require.NoError(t, err)
+	w.theirs = other.ID
 	_, err = ten.CreateAccount(ctx, other.ID, "worker")
 	require.NoError(t, err)
 	w.them, err = ten.CreateAccessKey(ctx, other.ID, "worker")
@@ -54,7 +56,7 @@ func newWorld(t testing.TB) *world {
 	w.fs, err = namespace.Open(ctx, namespace.Options{KV: kv, Chunks: chunks, Authority: ten, Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.fs.Close(ctx)) })
-	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Tenants: ten, SignatureV2: true, Domains: []string{"s3.example.com"}, Logger: quiet})
+	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Tenants: ten, SignatureV2: true, Domains: []string{"s3.example.com"}, WebsiteDomains: []string{"web.example.com"}, Logger: quiet})
 	require.NoError(t, err)
 	w.srv = httptest.NewServer(door)
 	t.Cleanup(func() {
@@ -104,6 +106,8 @@ func (w *world) want(status int, method, pathAndQuery, body string, header http.
 	require.Equal(w.t, status, got, "%s %s: %s", method, pathAndQuery, text)
 	return text
 }
+
+var noConditions namespace.Conditions
 
 func code(body io.Reader) string {
 	b, _ := io.ReadAll(body)

@@ -1,0 +1,233 @@
+// Package lifecycle is the lifecycle configuration of a bucket: it reads and checks one, and says when an object,
+// a noncurrent version or an unfinished upload is due. It is pure; the length of a day comes with the question.
+//
+// Source: "Lifecycle configuration elements" in the S3 user guide.
+package lifecycle
+
+import (
+	"crypto/rand"
+	"encoding/xml"
+	"strings"
+	"time"
+
+	"k3fs/s3api/internal/s3err"
+)
+
+const maxRules = 1000
+
+// Config is a bucket's configuration.
+type Config struct {
+	XMLName xml.Name `xml:"LifecycleConfiguration"`
+	NS      string   `xml:"xmlns,attr,omitempty"`
+	Rules   []Rule   `xml:"Rule"`
+}
+
+// Rule says what is to go when, of the objects that it is about.
+type Rule struct {
+	ID                   string      `xml:",omitempty"`
+	Prefix               *string     // as rules had it before there were filters
+	Filter               *Filter     `xml:",omitempty"`
+	Status               string      // Enabled or Disabled
+	Expiration           *Expiration `xml:",omitempty"`
+	NoncurrentExpiration *Noncurrent `xml:"NoncurrentVersionExpiration"`
+	AbortUploads         *struct {
+		DaysAfterInitiation int
+	} `xml:"AbortIncompleteMultipartUpload"`
+	Transitions           []struct{} `xml:"Transition,omitempty"`
+	NoncurrentTransitions []struct{} `xml:"NoncurrentVersionTransition,omitempty"`
+}
+
+// Filter chooses objects: by one thing, or by all of And.
+type Filter struct {
+	Prefix      *string
+	Tag         *Tag
+	GreaterThan *int64 `xml:"ObjectSizeGreaterThan"`
+	LessThan    *int64 `xml:"ObjectSizeLessThan"`
+	And         *struct {
+		Prefix      *string
+		Tags        []Tag  `xml:"Tag"`
+		GreaterThan *int64 `xml:"ObjectSizeGreaterThan"`
+		LessThan    *int64 `xml:"ObjectSizeLessThan"`
+	}
+}
+
+// Tag is one that an object must have.
+type Tag struct{ Key, Value string }
+
+// Expiration says when a current object goes.
+type Expiration struct {
+	Days                      int    `xml:",omitempty"`
+	Date                      string `xml:",omitempty"`
+	ExpiredObjectDeleteMarker bool   `xml:",omitempty"`
+}
+
+// Noncurrent says when a version goes that is not the current one.
+type Noncurrent struct {
+	NoncurrentDays          int
+	NewerNoncurrentVersions int `xml:",omitempty"`
+}
+
+// Check says whether the configuration may be set, and gives rules without one an ID.
+func (c *Config) Check() error {
+	if len(c.Rules) == 0 || len(c.Rules) > maxRules {
+		return malformed()
+	}
+	ids := map[string]bool{}
+	for i := range c.Rules {
+		r := &c.Rules[i]
+		if r.ID == "" {
+			r.ID = rand.Text()
+		}
+		if ids[r.ID] {
+			return invalid("Rule ID must be unique. Found same ID for one or more rules")
+		}
+		ids[r.ID] = true
+		if err := r.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func malformed() error {
+	return s3err.New("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+}
+
+func invalid(what string) error { return s3err.New(s3err.InvalidArgument, "%s", what) }
+
+func (r *Rule) check() error {
+	switch {
+	case len(r.ID) > 255:
+		return invalid("ID length should not exceed allowed limit of 255")
+	case r.Status != "Enabled" && r.Status != "Disabled":
+		return malformed()
+	case r.Prefix != nil && r.Filter != nil, r.Prefix == nil && r.Filter == nil:
+		return malformed()
+	case len(r.Transitions)+len(r.NoncurrentTransitions) > 0:
+		return s3err.New("NotImplemented", "There is one storage class, so nothing can move to another.")
+	case r.Expiration == nil && r.NoncurrentExpiration == nil && r.AbortUploads == nil:
+		return s3err.New(s3err.InvalidRequest, "At least one action needs to be specified in a rule.")
+	case r.NoncurrentExpiration != nil && (r.NoncurrentExpiration.NoncurrentDays < 1 || r.NoncurrentExpiration.NewerNoncurrentVersions < 0):
+		return invalid("'NoncurrentDays' for NoncurrentVersionExpiration action must be a positive integer")
+	case r.AbortUploads != nil && r.AbortUploads.DaysAfterInitiation < 1:
+		return invalid("'DaysAfterInitiation' for AbortIncompleteMultipartUpload action must be a positive integer")
+	case r.AbortUploads != nil && len(r.tags()) > 0:
+		return s3err.New(s3err.InvalidRequest, "AbortIncompleteMultipartUpload cannot be specified with Tags.")
+	}
+	if e := r.Expiration; e != nil {
+		given := 0
+		for _, is := range []bool{e.Days != 0, e.Date != "", e.ExpiredObjectDeleteMarker} {
+			if is {
+				given++
+			}
+		}
+		switch {
+		case e.Days < 0 || given == 0:
+			return invalid("'Days' for Expiration action must be a positive integer")
+		case given > 1:
+			return malformed()
+		case e.ExpiredObjectDeleteMarker && len(r.tags()) > 0:
+			return s3err.New(s3err.InvalidRequest, "ExpiredObjectDeleteMarker cannot be specified with Tags.")
+		}
+		if e.Date != "" {
+			at, err := time.Parse(time.RFC3339, e.Date)
+			if err != nil {
+				return malformed()
+			}
+			if !at.Equal(at.UTC().Truncate(24 * time.Hour)) {
+				return invalid("'Date' must be at midnight GMT")
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Rule) tags() []Tag {
+	switch f := r.Filter; {
+	case f == nil:
+		return nil
+	case f.Tag != nil:
+		return []Tag{*f.Tag}
+	case f.And != nil:
+		return f.And.Tags
+	}
+	return nil
+}
+
+// KeyPrefix is what keys that the rule is about begin with.
+func (r *Rule) KeyPrefix() string {
+	switch f := r.Filter; {
+	case r.Prefix != nil:
+		return *r.Prefix
+	case f.Prefix != nil:
+		return *f.Prefix
+	case f.And != nil && f.And.Prefix != nil:
+		return *f.And.Prefix
+	}
+	return ""
+}
+
+// Object is what rules ask about an object.
+type Object struct {
+	Key      string
+	Size     int64
+	Modified time.Time
+	// Tags are asked for only where a rule needs them.
+	Tags func() (map[string]string, error)
+}
+
+// Matches reports whether the rule is enabled and about the object.
+func (r *Rule) Matches(o *Object) (bool, error) {
+	if r.Status != "Enabled" || !strings.HasPrefix(o.Key, r.KeyPrefix()) {
+		return false, nil
+	}
+	if f := r.Filter; f != nil {
+		above, below := f.GreaterThan, f.LessThan
+		if f.And != nil {
+			above, below = f.And.GreaterThan, f.And.LessThan
+		}
+		if above != nil && o.Size <= *above || below != nil && o.Size >= *below {
+			return false, nil
+		}
+	}
+	want := r.tags()
+	if len(want) == 0 {
+		return true, nil
+	}
+	has, err := o.Tags()
+	if err != nil {
+		return false, err
+	}
+	for _, t := range want {
+		if v, ok := has[t.Key]; !ok || v != t.Value {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Due is the day on which so many days are over since a time: S3 rounds up to the next midnight GMT. With days of
+// another length than 24 hours, which tests use, it does not round.
+func Due(since time.Time, days int, day time.Duration) time.Time {
+	at := since.Add(time.Duration(days) * day)
+	if day == 24*time.Hour {
+		if midnight := at.UTC().Truncate(day); midnight.Before(at) {
+			at = midnight.Add(day)
+		}
+	}
+	return at
+}
+
+// Expires says when the rule lets a current object go; ok is false if it never does.
+func (r *Rule) Expires(o *Object, day time.Duration) (at time.Time, ok bool) {
+	switch e := r.Expiration; {
+	case e == nil:
+		return at, false
+	case e.Days > 0:
+		return Due(o.Modified, e.Days, day), true
+	case e.Date != "":
+		at, err := time.Parse(time.RFC3339, e.Date)
+		return at, err == nil
+	}
+	return at, false
+}
