@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -138,4 +139,37 @@ func BenchmarkFsyncAppend(b *testing.B) {
 	}
 	b.StopTimer()
 	require.NoError(b, h.Close(ctx))
+}
+
+// BenchmarkNames creates, renames and unlinks files over the engines of a node, as the mount does. For a
+// fixed number of times only (-benchtime 20000x).
+func BenchmarkNames(b *testing.B) {
+	w := newDisk(b)
+	dir := w.makeBucket(b, "names", alice)
+	name := func(i int) string { return fmt.Sprintf("file-%08d", i) }
+	for _, step := range []struct {
+		what string
+		do   func(i int) error
+	}{
+		{"create", func(i int) error {
+			_, h, err := w.Create(bg, dir, name(i), NewNode{Mode: 0o644}, OpenFlags{Write: true})
+			if err != nil {
+				return err
+			}
+			return errors.Join(h.Flush(bg), h.Close(bg))
+		}},
+		{"rename", func(i int) error { return w.Rename(bg, dir, name(i), dir, name(i)+".new", 0) }},
+		{"unlink", func(i int) error { return w.Unlink(bg, dir, name(i)+".new") }},
+	} {
+		done := 0 // in the calls before: each step goes through the files once
+		b.Run(step.what, func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				if err := step.do(done); err != nil {
+					b.Fatal(err)
+				}
+				done++
+			}
+		})
+	}
 }
