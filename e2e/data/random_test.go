@@ -47,6 +47,12 @@ func get(t require.TestingT, c *minio.Client, key string) []byte {
 	return append([]byte{}, b...)
 }
 
+// put writes an object.
+func put(t require.TestingT, c *minio.Client, key string, data []byte) {
+	_, err := c.PutObject(context.Background(), bucketName, key, bytes.NewReader(data), int64(len(data)), minio.PutObjectOptions{})
+	require.NoError(t, err)
+}
+
 // modelFile is a file under test, what it must hold, and what S3 must say of it.
 type modelFile struct {
 	path, key string
