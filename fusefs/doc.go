@@ -51,9 +51,13 @@
 // # Interrupts
 //
 // Any signal makes the kernel send INTERRUPT, also one that the program handles without noticing (the Go
-// runtime preempts goroutines so). Nothing gives up then: programs don't expect EINTR from open, rename
-// or close of a disk's file, many not from fsync either, and a publication must not be lost. As on a disk
-// file system, what has begun runs to its end.
+// runtime preempts goroutines so). What waits for a lock gives up then, as on any file system. Nothing else
+// does: programs don't expect EINTR from open, rename or close of a disk's file, many not from fsync either, and
+// a publication must not be lost. But the kernel keeps a thread whose request we have until we answer, even one
+// that is being killed. So what waits for the disk at length (fsync, and the publication at close) is answered
+// when its thread has a fatal signal, and goes on by itself (interrupt.go); RELEASE waits for its end. Reading and
+// writing through the kernel's cache can be killed without us: the kernel waits for its pages, not for a request.
+// What remains is as uninterruptible as on a disk's file system: a single request of direct I/O, and of metadata.
 //
 // # Locks, in the order in which they may be taken
 //

@@ -3,6 +3,7 @@ package fusefs
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,6 +32,8 @@ type door struct {
 	locks   lockDoor
 	reads   readPool
 	kernel  notifier // set before the first request
+
+	underWay sync.WaitGroup // requests of no file that nobody may be waiting for any more
 }
 
 func newDoor(o Options) *door {
@@ -249,7 +252,8 @@ func (d *door) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut)
 
 // FsyncDir implements fuse.RawFileSystem.
 func (d *door) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return d.status(d.fs.SyncDir(background, namespace.Ino(in.NodeId)))
+	dir := namespace.Ino(in.NodeId)
+	return d.killable(in.Pid, &d.underWay, func() error { return d.fs.SyncDir(background, dir) })
 }
 
 // writeBack makes the kernel write back the pages of all files that are open for writing.
@@ -262,7 +266,9 @@ func (d *door) writeBack() {
 // closeAll closes what the kernel left open when the mount ended: the RELEASE of a file is not waited
 // for by umount(2), and an aborted connection sends none.
 func (d *door) closeAll() {
+	d.underWay.Wait()
 	for _, f := range d.files.drain() {
+		f.underWay.Wait()
 		if err := f.Close(background); err != nil {
 			d.log.Error("a file could not be closed at the end of the mount", "ino", f.Ino(), "err", err)
 		}

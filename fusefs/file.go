@@ -138,7 +138,7 @@ func (d *door) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	if f == nil {
 		return fuse.EBADF
 	}
-	return d.status(f.Fsync(background))
+	return d.killable(in.Pid, &f.underWay, func() error { return f.Fsync(background) })
 }
 
 // Flush implements fuse.RawFileSystem: close(2) returns its error.
@@ -147,17 +147,18 @@ func (d *door) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	if f == nil {
 		return fuse.EBADF
 	}
-	defer d.locks.closed(f, in.LockOwner) // who gets them sees what was published
+	owner := in.LockOwner
 	if !f.write {
+		d.locks.closed(f, owner)
 		return fuse.OK
 	}
-	if err := f.Flush(background); err != nil {
-		return d.status(err)
-	}
-	if d.opts.SyncOnClose {
-		return d.status(f.Fsync(background))
-	}
-	return fuse.OK
+	return d.killable(in.Pid, &f.underWay, func() error {
+		defer d.locks.closed(f, owner) // who gets them sees what was published
+		if err := f.Flush(background); err != nil || !d.opts.SyncOnClose {
+			return err
+		}
+		return f.Fsync(background)
+	})
 }
 
 // Release implements fuse.RawFileSystem. Nobody sees its error, so it is logged.
@@ -169,6 +170,7 @@ func (d *door) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	if f.write {
 		d.writers.add(f.Ino(), -1)
 	}
+	f.underWay.Wait()
 	d.locks.released(f)
 	if err := f.Close(background); err != nil {
 		d.log.Error("a file could not be closed", "ino", f.Ino(), "err", err)

@@ -69,8 +69,9 @@ func (t *table[T]) drain() []*T {
 // file is an open file.
 type file struct {
 	namespace.FileHandle
-	write   bool
-	lockers lockers
+	write    bool
+	lockers  lockers
+	underWay sync.WaitGroup // requests that nobody may be waiting for any more
 }
 
 // writers counts the handles open for writing per inode: the kernel may hold dirty pages of these.

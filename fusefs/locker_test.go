@@ -40,6 +40,9 @@ func runLocker() {
 			answer(errName(err))
 		case "close":
 			answer(errName(unix.Close(fds[number(words[1])])))
+		case "fsync":
+			fd := fds[number(words[1])]
+			go func() { answer(errName(unix.Fsync(fd))) }()
 		case "getlk", "ofdgetlk":
 			answer(getLock(fds[number(words[1])], words))
 		default:

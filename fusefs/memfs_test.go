@@ -496,14 +496,19 @@ func (fs *memFS) StatFS(context.Context, namespace.Ino) (namespace.StatFS, error
 	return namespace.StatFS{Total: 1 << 40, Free: 1 << 39, Avail: 1 << 39, Files: 1 << 20, FilesFree: 1 << 19, NameMax: 255}, nil
 }
 
-func (fs *memFS) SyncDir(context.Context, namespace.Ino) error { return nil }
-func (fs *memFS) Sync(context.Context) error                   { return nil }
+func (fs *memFS) SyncDir(ctx context.Context, _ namespace.Ino) error {
+	fs.hook("fsyncdir")
+	return ctx.Err()
+}
+
+func (fs *memFS) Sync(context.Context) error { return nil }
 
 type memHandle struct{ n *memNode }
 
 func (h *memHandle) Ino() namespace.Ino { return h.n.attr.Ino }
 
 func (h *memHandle) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
+	h.n.fs.hook("read")
 	h.n.mu.RLock()
 	defer h.n.mu.RUnlock()
 	size := h.n.attr.Size
@@ -525,6 +530,7 @@ func (h *memHandle) ReadAt(_ context.Context, p []byte, off int64) (int, error) 
 }
 
 func (h *memHandle) WriteAt(_ context.Context, p []byte, off int64) (int, error) {
+	h.n.fs.hook("write")
 	h.n.mu.Lock()
 	defer h.n.mu.Unlock()
 	for done := 0; done < len(p); {
@@ -562,7 +568,10 @@ func (h *memHandle) Fsync(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (h *memHandle) Flush(context.Context) error { return nil }
+func (h *memHandle) Flush(ctx context.Context) error {
+	h.n.fs.hook("flush")
+	return ctx.Err()
+}
 
 func (h *memHandle) Close(context.Context) error {
 	fs := h.n.fs
