@@ -22,6 +22,8 @@ type account struct {
 	AccessKey string `koanf:"access_key"`
 	SecretKey string `koanf:"secret_key"`
 	Email     string `koanf:"email"`
+
+	KMSKeys []string `koanf:"kms_keys"` // further ids of the tenant's key, for SSE-KMS
 }
 
 // ensureAccounts makes the tenants, accounts and access keys that the accounts file lists. What the file no
@@ -47,6 +49,11 @@ func (s *stores) ensureAccounts(ctx context.Context, cfg Config, log *slog.Logge
 	}
 	for _, a := range all {
 		if t, err := s.tenancy.FindTenant(ctx, a.Tenant); err == nil {
+			for _, id := range a.KMSKeys {
+				if err := s.tenancy.EnsureKMSKey(ctx, t.ID, id); err != nil {
+					return &ConfigError{fmt.Errorf("accounts: %s: kms_keys: %w", cfg.Accounts, err)}
+				}
+			}
 			log.Info("account", "tenant", t.Name, "name", a.Name, "access_key", a.AccessKey, "account_id", t.ID.AccountID(), "user_id", t.ID.Canonical())
 		}
 	}

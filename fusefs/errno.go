@@ -42,6 +42,7 @@ var errnos = map[namespace.Kind]syscall.Errno{
 	namespace.InvalidPart:        syscall.EIO,
 	namespace.InvalidPartOrder:   syscall.EIO,
 	namespace.PartTooSmall:       syscall.EIO,
+	namespace.WrongOffset:        syscall.EINVAL,
 	namespace.Busy:               syscall.EBUSY,
 	namespace.Stale:              syscall.ESTALE,
 	namespace.BadHandle:          syscall.EBADF,

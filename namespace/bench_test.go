@@ -143,7 +143,7 @@ func BenchmarkGetObject(b *testing.B) {
 				if size > 1<<20 {
 					k = i % 3
 				}
-				rd, err := w.GetObject(bg, "data", fmt.Sprintf("d/%d", k), Conditions{})
+				rd, err := w.GetObject(bg, "data", fmt.Sprintf("d/%d", k), ReadOptions{})
 				if err != nil {
 					b.Fatal(err)
 				}

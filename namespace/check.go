@@ -50,7 +50,7 @@ func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, au
 		c.r = r
 		for _, step := range []func() error{
 			c.super, c.inodes, c.zombieTable, c.treeTable, c.entries, c.linkTable, c.buckets, c.small,
-			c.uploadTables, c.orphans, c.pages, c.tree, c.extents,
+			c.uploadTables, c.orphans, c.pages, c.objParts, c.tree, c.extents,
 		} {
 			if err := step(); err != nil {
 				return err
@@ -256,7 +256,7 @@ func (c *checker) short(i Ino, listed []byte) error {
 	}
 	var want []byte
 	if n.Published != nil && n.Nlink == 1 {
-		if want, err = shortOf(n.Published); err != nil {
+		if want, err = shortOf(n); err != nil {
 			return err
 		}
 	}

@@ -69,6 +69,9 @@ func (v *View) tryComplete(ctx context.Context, bucket, objectKey, id string, pa
 	if err != nil {
 		return info, err
 	}
+	if cond.Size != nil && *cond.Size != m.l.Size {
+		return info, &Error{Kind: BadBody, Err: fmt.Errorf("the parts are %d bytes, not %d", m.l.Size, *cond.Size)}
+	}
 	if err := m.describe(sums); err != nil {
 		return info, err
 	}
@@ -76,13 +79,16 @@ func (v *View) tryComplete(ctx context.Context, bucket, objectKey, id string, pa
 	if err != nil {
 		return info, err
 	}
-	p := published{headers: m.rec.Headers, meta: m.rec.Meta, acl: m.rec.ACL, cond: cond, content: func(t *txn) (contentRec, error) {
+	p := published{object: objectRec{Headers: m.rec.Headers, Meta: m.rec.Meta, ACL: m.rec.ACL, Tags: m.rec.Tags}, cond: cond, content: func(t *txn) (contentRec, error) {
 		if err := m.finish(t, objectKey); err != nil {
 			return contentRec{}, err
 		}
 		c, err := s.store(t)
+		if err != nil {
+			return c, err
+		}
 		c.ETag, c.Sum, c.Parts = m.etag, m.sum, uint32(len(parts))
-		return c, err
+		return c, t.putParts(contentID(c.ID), m.partsAlgorithm(), parts, m.recs)
 	}}
 	ctx = context.WithoutCancel(ctx)
 	err = v.update(ctx, metastore.Durable, func(t *txn) error {
@@ -181,7 +187,11 @@ func (m *completion) describe(sums Checksums) error {
 	if sums.Type != "" {
 		typ = sums.Type
 	}
-	m.sum = sumOfParts(m.rec.Checksum, typ, contents)
+	algorithm := m.rec.Checksum
+	if algorithm == "" { // the parts may have one nevertheless
+		algorithm, typ = m.partsAlgorithm(), fullObject
+	}
+	m.sum = sumOfParts(algorithm, typ, contents)
 	if m.sum == nil || sums.Value == "" || sums.Algorithm != m.sum.Algorithm {
 		return nil
 	}
@@ -192,6 +202,19 @@ func (m *completion) describe(sums Checksums) error {
 		return &Error{Kind: BadBody, Err: fmt.Errorf("the object's %s is %s, not %s", m.sum.Algorithm, m.sum.Value, sums.Value)}
 	}
 	return nil
+}
+
+// partsAlgorithm is the checksum algorithm that all parts share; empty if there is none.
+func (m *completion) partsAlgorithm() string {
+	algorithm := ""
+	for i := range m.recs {
+		sum := m.recs[i].Content.Sum
+		if sum == nil || i > 0 && sum.Algorithm != algorithm {
+			return ""
+		}
+		algorithm = sum.Algorithm
+	}
+	return algorithm
 }
 
 // finish ends the upload, whose parts must still be those that were put together.

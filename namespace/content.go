@@ -98,9 +98,13 @@ func (fs *FS) storeContent(t *txn, d chunkstore.Domain, l *layout) (contentRec, 
 // dropContent lets go of a content that nothing refers to any more; nil is none. What holds extents
 // becomes an orphan of the reaper.
 func (fs *FS) dropContent(t *txn, d chunkstore.Domain, c *contentRec) error {
-	switch {
-	case c == nil:
+	if c == nil {
 		return nil
+	}
+	if err := t.dropParts(c); err != nil {
+		return err
+	}
+	switch {
 	case c.Inline:
 		return t.Delete(contentKey(contentID(c.ID), 0))
 	case len(c.Slices) == 0 && c.Pages == 0:

@@ -2,10 +2,9 @@ package namespace
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"io"
+	"maps"
 
 	"k3fs/chunkstore"
 	"k3fs/metastore"
@@ -27,22 +26,27 @@ func (v *View) copyObject(ctx context.Context, srcBucket, srcKey, bucket, object
 	if err != nil {
 		return ObjectInfo{}, err
 	}
-	src, err := v.openContent(ctx, srcBucket, srcKey, o.Source.copySource)
+	src, err := v.openSource(ctx, srcBucket, srcKey, o.Source)
 	if err != nil {
 		return ObjectInfo{}, err
 	}
 	defer src.Close() // not before the copy has its own references
+	sum := src.info.Checksums
+	if o.Checksum != "" && (sum.Algorithm != o.Checksum || sum.Type != fullObject) {
+		sealed, err := v.fs.sealRange(ctx, src.d, src.l, 0, src.l.Size, o.Checksum)
+		if err != nil {
+			return ObjectInfo{}, err
+		}
+		sum = sealed.Checksums
+	}
 	in, err := v.shareOrCopy(ctx, src, d)
 	if err != nil {
 		return ObjectInfo{}, err
 	}
-	p := published{headers: src.info.Headers, meta: src.info.Meta, acl: o.ACL, cond: o.Target}
-	if o.Replace {
-		p.headers, p.meta = o.Headers, o.Meta
-	}
+	p := published{object: o.object(&src.info), cond: o.Target}
 	p.content = func(t *txn) (contentRec, error) {
 		c, err := in.store(t)
-		c.ETag, c.Sum, c.Parts = src.info.ETag, sumOf(src.info.Checksums), uint32(src.info.Parts)
+		c.ETag, c.Sum = src.info.ETag, sumOf(sum)
 		return c, err
 	}
 	return v.commitObject(ctx, bucket, objectKey, &p, in.staged, in.fresh)
@@ -81,28 +85,50 @@ func (b *copyBody) Size() int64 { return b.length }
 // Seal knows nothing: the copy keeps what the source's record says.
 func (b *copyBody) Seal() (Sealed, error) { return Sealed{}, nil }
 
-// copySource decides the conditions on a copy's source: whatever is false fails the copy.
-func (c *Conditions) copySource(i ObjectInfo) error {
-	err := c.read(i)
+// object is what the copy says of itself.
+func (o *CopyOptions) object(src *ObjectInfo) objectRec {
+	rec := objectRec{Headers: maps.Clone(src.Headers), Meta: src.Meta, Tags: tagRecs(src.Tags), ACL: o.ACL}
+	if o.Replace {
+		rec.Headers, rec.Meta = maps.Clone(o.Headers), o.Meta
+	}
+	if o.ReplaceTags {
+		rec.Tags = tagRecs(o.Tags)
+	}
+	for _, name := range ofCopy {
+		delete(rec.Headers, name)
+	}
+	if len(o.Override) > 0 && rec.Headers == nil {
+		rec.Headers = map[string]string{}
+	}
+	maps.Copy(rec.Headers, o.Override)
+	return rec
+}
+
+// ofCopy are headers that a copy never takes from its source.
+var ofCopy = []string{StorageClass, "X-Amz-Website-Redirect-Location", "X-Amz-Server-Side-Encryption", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"}
+
+// openSource opens a copy's source: whatever condition is false fails the copy.
+func (v *View) openSource(ctx context.Context, bucket, objectKey string, c Conditions) (*objectReader, error) {
+	src, err := v.openContent(ctx, bucket, objectKey, ReadOptions{Conditions: c})
 	if isKind(err, NotModified) {
 		err = of(PreconditionFailed)
 	}
-	return err
+	return src, err
 }
 
-// CopyPart makes a part of a range of another object, whose extents it shares (S3 UploadPartCopy). The
-// part's ETag is the source's MD5 if it is all of it; else a token, since nothing is read.
+// CopyPart makes a part of a range of another object, whose extents it shares (S3 UploadPartCopy). Nothing is
+// written, but the range is read for its MD5 and its checksum, unless they are known of the whole source.
 func (v *View) CopyPart(ctx context.Context, srcBucket, srcKey string, c Conditions, off, length int64, bucket, objectKey, id string, number int) (Part, error) {
 	part, err := v.copyPart(ctx, srcBucket, srcKey, c, off, length, bucket, objectKey, id, number)
 	return part, fail("copy part", objectKey, err)
 }
 
 func (v *View) copyPart(ctx context.Context, srcBucket, srcKey string, c Conditions, off, length int64, bucket, objectKey, id string, number int) (Part, error) {
-	up, d, err := v.openUpload(ctx, bucket, objectKey, id, number)
+	up, d, rec, err := v.openUpload(ctx, bucket, objectKey, id, number)
 	if err != nil {
 		return Part{}, err
 	}
-	src, err := v.openContent(ctx, srcBucket, srcKey, c.copySource)
+	src, err := v.openSource(ctx, srcBucket, srcKey, c)
 	if err != nil {
 		return Part{}, err
 	}
@@ -113,6 +139,10 @@ func (v *View) copyPart(ctx context.Context, srcBucket, srcKey string, c Conditi
 	if off < 0 || length < 0 || off > src.l.Size || length > src.l.Size-off {
 		return Part{}, of(Range)
 	}
+	sealed, err := v.sealPart(ctx, src, off, length, rec.Checksum)
+	if err != nil {
+		return Part{}, err
+	}
 	var in *ingested
 	if src.d != d {
 		in, err = v.fs.ingest(ctx, d, &copyBody{ctx: ctx, src: src, off: off, length: length}, 0)
@@ -122,11 +152,7 @@ func (v *View) copyPart(ctx context.Context, srcBucket, srcKey string, c Conditi
 	if err != nil {
 		return Part{}, err
 	}
-	in.sealed.MD5 = rangeToken(&src.info, off, length)
-	in.sealed.ETag = hex.EncodeToString(in.sealed.MD5[:])
-	if length == src.info.Size && src.info.Checksums.Type == fullObject {
-		in.sealed.Checksums = src.info.Checksums
-	}
+	in.sealed = sealed
 	return v.commitPart(ctx, bucket, objectKey, up, number, in)
 }
 
@@ -153,24 +179,28 @@ func (v *View) shareRange(ctx context.Context, src *objectReader, off, length in
 	return &ingested{staged: s, fresh: fresh}, nil
 }
 
-// rangeToken stands for the MD5 of a part that was copied.
-func rangeToken(src *ObjectInfo, off, length int64) (token [16]byte) {
-	if length == src.Size && len(src.ETag) == 2*len(token) {
-		if b, err := hex.DecodeString(src.ETag); err == nil {
-			return [16]byte(b)
+// sealPart finds the MD5 of a range and its checksum: the source's own where it is all of that, else by
+// reading it.
+func (v *View) sealPart(ctx context.Context, src *objectReader, off, length int64, algorithm string) (s Sealed, err error) {
+	known := &src.info.Checksums
+	md5, err := hex.DecodeString(src.info.ETag)
+	if err == nil && len(md5) == len(s.MD5) && length == src.info.Size &&
+		(algorithm == "" || known.Algorithm == algorithm && known.Type == fullObject) {
+		copy(s.MD5[:], md5)
+		if algorithm != "" {
+			s.Checksums = *known
 		}
+	} else if s, err = v.fs.sealRange(ctx, src.d, src.l, off, length, algorithm); err != nil {
+		return s, err
 	}
-	b := binary.BigEndian.AppendUint64([]byte(src.ETag), uint64(src.Ino))
-	b = binary.BigEndian.AppendUint64(b, uint64(off))
-	b = binary.BigEndian.AppendUint64(b, uint64(length))
-	sum := sha256.Sum256(b)
-	return [16]byte(sum[:16])
+	s.ETag = hex.EncodeToString(s.MD5[:])
+	return s, nil
 }
 
 // openUpload asks whether a part may be put, before its body is read; the update asks again.
-func (v *View) openUpload(ctx context.Context, bucket, objectKey, id string, number int) (up uploadID, d chunkstore.Domain, err error) {
+func (v *View) openUpload(ctx context.Context, bucket, objectKey, id string, number int) (up uploadID, d chunkstore.Domain, rec *uploadRec, err error) {
 	if number < 1 || number > maxParts {
-		return up, 0, of(Invalid)
+		return up, 0, nil, of(Invalid)
 	}
 	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
 		b, err := v.openBucket(r, bucket, tenancy.PutObject, objectKey)
@@ -178,8 +208,8 @@ func (v *View) openUpload(ctx context.Context, bucket, objectKey, id string, num
 			return err
 		}
 		d = b.domain()
-		up, _, err = findUpload(r, b, objectKey, id)
+		up, rec, err = findUpload(r, b, objectKey, id)
 		return err
 	})
-	return up, d, err
+	return up, d, rec, err
 }

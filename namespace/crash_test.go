@@ -190,7 +190,7 @@ func TestReapBesideReaders(t *testing.T) {
 			}
 		})
 		work(func(n uint64) {
-			rd, err := w.GetObject(bg, "data", fmt.Sprint(n%keys), Conditions{})
+			rd, err := w.GetObject(bg, "data", fmt.Sprint(n%keys), ReadOptions{})
 			if err != nil {
 				if !isKind(err, NotFound) {
 					t.Error(err)

@@ -3,6 +3,7 @@ package namespace
 import (
 	"context"
 	"errors"
+	"time"
 
 	"k3fs/metastore"
 	"k3fs/tenancy"
@@ -24,7 +25,7 @@ func (v *View) DeleteObject(ctx context.Context, bucket, objectKey string, c Con
 }
 
 // DeleteObjects removes up to 1,000 objects in as few updates as hold them.
-func (v *View) DeleteObjects(ctx context.Context, bucket string, keys []string) (errs []error, err error) {
+func (v *View) DeleteObjects(ctx context.Context, bucket string, keys []Deletion) (errs []error, err error) {
 	if len(keys) > maxDelete {
 		return nil, fail("delete", bucket, of(Invalid))
 	}
@@ -32,7 +33,7 @@ func (v *View) DeleteObjects(ctx context.Context, bucket string, keys []string) 
 	return errs, fail("delete", bucket, v.deleteKeys(ctx, bucket, keys, errs))
 }
 
-func (v *View) deleteKeys(ctx context.Context, bucket string, keys []string, errs []error) error {
+func (v *View) deleteKeys(ctx context.Context, bucket string, keys []Deletion, errs []error) error {
 	err := v.update(ctx, metastore.DurableReclaim, func(t *txn) error {
 		b, err := v.findBucket(t, bucket)
 		if err != nil {
@@ -45,11 +46,11 @@ func (v *View) deleteKeys(ctx context.Context, bucket string, keys []string, err
 				}
 			}
 			errs[i] = nil
-			if _, err := v.deleteKey(t, b, k, &Conditions{}); err != nil {
+			if _, err := v.deleteKey(t, b, k.Key, &k.Conditions); err != nil {
 				if errors.Is(err, metastore.ErrTooBig) || !keyError(err) {
 					return err
 				}
-				errs[i] = fail("delete", k, err)
+				errs[i] = fail("delete", k.Key, err)
 			}
 		}
 		return nil
@@ -66,7 +67,8 @@ func (v *View) deleteKeys(ctx context.Context, bucket string, keys []string, err
 
 // keyError reports whether err is about one key, found before anything was written for it.
 func keyError(err error) bool {
-	return errors.Is(err, tenancy.ErrDenied) || isKind(err, InvalidName) || isKind(err, NameTooLong) || isKind(err, NotPermitted)
+	return errors.Is(err, tenancy.ErrDenied) || isKind(err, InvalidName) || isKind(err, NameTooLong) || isKind(err, NotPermitted) ||
+		isKind(err, PreconditionFailed)
 }
 
 // deleteKey removes an object within an update; found is false if there was none.
@@ -81,32 +83,27 @@ func (v *View) deleteKey(t *txn, b *bucketDir, objectKey string, c *Conditions) 
 	if err != nil {
 		return false, err
 	}
+	// S3 decides conditions against an object that exists: what is gone already is no failure.
 	if !o.visible() {
-		if len(c.IfMatch) > 0 {
-			return false, of(PreconditionFailed)
-		}
 		return false, nil
 	}
-	if err := c.write(&o); err != nil {
+	if err := c.remove(&o); err != nil {
 		return true, err
 	}
 	if Type(o.rec.Type) == Dir {
 		return true, t.deleteDir(b, &o)
 	}
-	parent, err := getInode(t, o.parent)
-	if err != nil {
-		return true, err
+	return true, t.unnameObject(b, &o)
+}
+
+// remove decides the conditions of a delete.
+func (c *Conditions) remove(o *object) error {
+	i := o.info("")
+	if !c.LastModified.IsZero() && !i.LastModified.Truncate(time.Second).Equal(c.LastModified.Truncate(time.Second)) ||
+		c.Size != nil && *c.Size != i.Size {
+		return of(PreconditionFailed)
 	}
-	if err := errors.Join(parent.permit(actDropEntry), o.rec.permit(actUnname)); err != nil {
-		return true, err
-	}
-	if err := t.delDentry(o.parent, o.stored); err != nil {
-		return true, err
-	}
-	if err := t.dropLink(o.ino, o.rec, o.parent, o.stored); err != nil {
-		return true, err
-	}
-	return true, t.prune(b, o.parent, parent)
+	return c.write(o)
 }
 
 // deleteDir takes its own object away from a directory, which goes if nothing is in it.

@@ -85,12 +85,20 @@ type Objects interface {
 
 	PutObject(ctx context.Context, bucket, key string, body Body, o PutOptions) (ObjectInfo, error)
 	// GetObject opens the published object; the reader keeps seeing it whole whatever happens to the name.
-	GetObject(ctx context.Context, bucket, key string, c Conditions) (ObjectReader, error)
-	HeadObject(ctx context.Context, bucket, key string, c Conditions) (ObjectInfo, error)
+	GetObject(ctx context.Context, bucket, key string, o ReadOptions) (ObjectReader, error)
+	HeadObject(ctx context.Context, bucket, key string, o ReadOptions) (ObjectInfo, error)
+	// ObjectParts describes an object and lists the parts that it was made of, by number.
+	ObjectParts(ctx context.Context, bucket, key string, o ReadOptions, after, limit int) (info ObjectInfo, parts []Part, truncated bool, err error)
+	// AppendObject puts bytes behind an object's (S3 Express: PutObject with x-amz-write-offset-bytes).
+	AppendObject(ctx context.Context, bucket, key string, body Body, o AppendOptions) (ObjectInfo, error)
+	// RenameObject gives an object another key of its bucket (S3 Express).
+	RenameObject(ctx context.Context, bucket, from, to string, source, target Conditions) error
+	ObjectTags(ctx context.Context, bucket, key string) ([]Tag, error)
+	SetObjectTags(ctx context.Context, bucket, key string, tags []Tag) error
 	// DeleteObject removes the key; removing an absent one is no error (found false).
 	DeleteObject(ctx context.Context, bucket, key string, c Conditions) (found bool, err error)
 	// DeleteObjects removes up to 1,000 keys; errs[i] belongs to keys[i].
-	DeleteObjects(ctx context.Context, bucket string, keys []string) (errs []error, err error)
+	DeleteObjects(ctx context.Context, bucket string, keys []Deletion) (errs []error, err error)
 	CopyObject(ctx context.Context, srcBucket, srcKey, bucket, key string, o CopyOptions) (ObjectInfo, error)
 	ListObjects(ctx context.Context, bucket string, o ListOptions) (ListPage, error)
 

@@ -42,6 +42,7 @@ const (
 	InvalidPart                    // CompleteMultipartUpload names a part that is not there
 	InvalidPartOrder               // its parts are not ascending
 	PartTooSmall                   // a part but the last is below the minimum
+	WrongOffset                    // an append does not begin at the object's end
 	Busy                           // in use
 	Stale                          // the inode is gone
 	BadHandle                      // the handle is closed, or not open for this

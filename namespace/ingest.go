@@ -18,6 +18,20 @@ type ingested struct {
 
 // ingest reads a body to its end. Up to inline bytes stay in memory; more go to the chunk store.
 func (fs *FS) ingest(ctx context.Context, d chunkstore.Domain, body Body, inline int) (*ingested, error) {
+	l, fresh, sealed, err := fs.take(ctx, d, body, inline)
+	if err != nil {
+		return nil, err
+	}
+	s, err := fs.stage(ctx, d, l)
+	if err != nil {
+		fs.free(fresh)
+		return nil, err
+	}
+	return &ingested{s, fresh, sealed}, nil
+}
+
+// take reads a body to its end, and returns where its bytes are and what was written for them.
+func (fs *FS) take(ctx context.Context, d chunkstore.Domain, body Body, inline int) (*layout, []chunkstore.Extent, Sealed, error) {
 	in := intake{fs: fs, ctx: ctx, d: d, body: body}
 	l, err := in.layout(inline)
 	var sealed Sealed
@@ -26,15 +40,11 @@ func (fs *FS) ingest(ctx context.Context, d chunkstore.Domain, body Body, inline
 			err = badBody(ctx, err)
 		}
 	}
-	var s *staged
-	if err == nil {
-		s, err = fs.stage(ctx, d, l)
-	}
 	if err != nil {
 		fs.free(in.extents)
-		return nil, err
+		return nil, nil, sealed, err
 	}
-	return &ingested{s, in.extents, sealed}, nil
+	return l, in.extents, sealed, nil
 }
 
 // badBody is the error of a body whose own check failed, or whose client went away.

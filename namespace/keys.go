@@ -20,6 +20,7 @@ import (
 //	nX ino(8) name                               value            an extended attribute
 //	nC content(8) page(4)                        pageRec/bytes    slices of 64 MiB of a content; page 0 of an inline one: its bytes, sealed
 //	nC content(8) page(4) sub(2)                 pageRec          more slices of that page, if one record can't hold them
+//	nQ content(8) page(2)                        partsRec         500 of the parts that a multipart object was made of
 //	nE segment(8) offset(8)                      extentRec        an extent's references
 //	nO content(8)                                orphanRec        a content to drop once unread, or one being built
 //	nZ ino(8)                                    empty            an inode without a name that was still open
@@ -40,6 +41,7 @@ const (
 	kAlias   = "nA"
 	kXattr   = "nX"
 	kContent = "nC"
+	kObjPart = "nQ"
 	kExtent  = "nE"
 	kOrphan  = "nO"
 	kZombie  = "nZ"
@@ -79,6 +81,9 @@ func aliasKey(parent Ino, alias string) []byte { return append(key(kAlias, uint6
 func xattrKey(ino Ino, name string) []byte     { return append(key(kXattr, uint64(ino)), name...) }
 func contentKey(id contentID, page uint32) []byte {
 	return binary.BigEndian.AppendUint32(key(kContent, uint64(id)), page)
+}
+func objPartKey(id contentID, page int) []byte {
+	return binary.BigEndian.AppendUint16(key(kObjPart, uint64(id)), uint16(page))
 }
 func extentKey(segment, offset uint64) []byte { return key(kExtent, segment, offset) }
 func orphanKey(id contentID) []byte           { return key(kOrphan, uint64(id)) }

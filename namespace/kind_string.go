@@ -38,20 +38,21 @@ func _() {
 	_ = x[InvalidPart-27]
 	_ = x[InvalidPartOrder-28]
 	_ = x[PartTooSmall-29]
-	_ = x[Busy-30]
-	_ = x[Stale-31]
-	_ = x[BadHandle-32]
-	_ = x[Unsupported-33]
-	_ = x[Corrupt-34]
-	_ = x[Unavailable-35]
-	_ = x[Interrupted-36]
-	_ = x[BadBody-37]
-	_ = x[numKinds-38]
+	_ = x[WrongOffset-30]
+	_ = x[Busy-31]
+	_ = x[Stale-32]
+	_ = x[BadHandle-33]
+	_ = x[Unsupported-34]
+	_ = x[Corrupt-35]
+	_ = x[Unavailable-36]
+	_ = x[Interrupted-37]
+	_ = x[BadBody-38]
+	_ = x[numKinds-39]
 }
 
-const _Kind_name = "InternalNotFoundNoBucketNoUploadNoAttrExistsBucketOwnedBucketTakenNotDirIsDirNotEmptyInvalidInvalidNameInvalidBucketNameNameTooLongCrossBucketLoopTooManyLinksAccessNotPermittedReadOnlyNoSpaceQuotaExceededTooBigRangePreconditionFailedNotModifiedInvalidPartInvalidPartOrderPartTooSmallBusyStaleBadHandleUnsupportedCorruptUnavailableInterruptedBadBodynumKinds"
+const _Kind_name = "InternalNotFoundNoBucketNoUploadNoAttrExistsBucketOwnedBucketTakenNotDirIsDirNotEmptyInvalidInvalidNameInvalidBucketNameNameTooLongCrossBucketLoopTooManyLinksAccessNotPermittedReadOnlyNoSpaceQuotaExceededTooBigRangePreconditionFailedNotModifiedInvalidPartInvalidPartOrderPartTooSmallWrongOffsetBusyStaleBadHandleUnsupportedCorruptUnavailableInterruptedBadBodynumKinds"
 
-var _Kind_index = [...]uint16{0, 8, 16, 24, 32, 38, 44, 55, 66, 72, 77, 85, 92, 103, 120, 131, 142, 146, 158, 164, 176, 184, 191, 204, 210, 215, 233, 244, 255, 271, 283, 287, 292, 301, 312, 319, 330, 341, 348, 356}
+var _Kind_index = [...]uint16{0, 8, 16, 24, 32, 38, 44, 55, 66, 72, 77, 85, 92, 103, 120, 131, 142, 146, 158, 164, 176, 184, 191, 204, 210, 215, 233, 244, 255, 271, 283, 294, 298, 303, 312, 323, 330, 341, 352, 359, 367}
 
 func (i Kind) String() string {
 	idx := int(i) - 0

@@ -238,8 +238,13 @@ func (w *walker) read(ino Ino, short []byte) error {
 	return w.rec.decode(b)
 }
 
-// shortOf is the short form of a published content that its entry keeps.
-func shortOf(c *contentRec) ([]byte, error) {
+// shortOf is the short form of a published content that its entry keeps; none of an object that a listing
+// tells more of (a storage class).
+func shortOf(n *inodeRec) ([]byte, error) {
+	c := n.Published
+	if n.Object != nil && n.Object.Headers[StorageClass] != "" {
+		return nil, nil
+	}
 	rec := listedRec{Size: c.Size, Time: c.Time, ETag: c.ETag, Parts: c.Parts}
 	if c.Sum != nil {
 		rec.Algorithm, rec.Sum, rec.SumType = c.Sum.Algorithm, c.Sum.Value, c.Sum.Type
@@ -256,7 +261,7 @@ func (t *txn) shorten(ino Ino, n *inodeRec) error {
 	d := dentryRec{Ino: uint64(ino), Type: n.Type}
 	if n.Nlink == 1 && n.Published != nil {
 		var err error
-		if d.Listed, err = shortOf(n.Published); err != nil {
+		if d.Listed, err = shortOf(n); err != nil {
 			return err
 		}
 	}
@@ -270,6 +275,7 @@ type listed struct {
 	etag                string
 	parts               uint32
 	sum                 sumRec
+	class               string
 }
 
 func (l *listed) visible(typ Type) bool {
@@ -280,8 +286,12 @@ func (l *listed) info(key string, ino Ino) ObjectInfo {
 	if !l.published {
 		return ObjectInfo{Key: key, Ino: ino, ETag: emptyETag, LastModified: time.Unix(0, l.mtime)}
 	}
-	return ObjectInfo{Key: key, Ino: ino, Size: l.size, ETag: l.etag, LastModified: time.Unix(0, l.time),
+	o := ObjectInfo{Key: key, Ino: ino, Size: l.size, ETag: l.etag, LastModified: time.Unix(0, l.time),
 		Parts: int(l.parts), Checksums: Checksums(l.sum)}
+	if l.class != "" {
+		o.Headers = map[string]string{StorageClass: l.class}
+	}
+	return o
 }
 
 // short reads what an entry keeps of its file.
@@ -312,6 +322,13 @@ func (l *listed) decode(b []byte) error {
 			}
 			l.published = true
 			b, err = readFields(b, l.content)
+		case "ob":
+			if msgp.IsNil(b) {
+				return msgp.ReadNilBytes(b)
+			}
+			var o objectRec
+			b, err = o.UnmarshalMsg(b)
+			l.class = o.Headers[StorageClass]
 		default:
 			b, err = msgp.Skip(b)
 		}

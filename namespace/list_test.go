@@ -137,7 +137,7 @@ func TestListHidesWhatIsNotPublished(t *testing.T) {
 	require.Equal(t, []string{"kept/", "made/"}, page.Prefixes)
 	require.Equal(t, []string{"kept/file", "made/"}, w.listKeys(t))
 	for _, k := range []string{"dir/link", "dir/draft", "dir/"} {
-		_, err = w.GetObject(bg, "data", k, Conditions{})
+		_, err = w.GetObject(bg, "data", k, ReadOptions{})
 		requireKind(t, NotFound, err)
 		found, err := w.DeleteObject(bg, "data", k, Conditions{})
 		require.NoError(t, err)

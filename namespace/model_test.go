@@ -231,7 +231,7 @@ func compareTree(rt *rapid.T, w *world, d *modelNode, path string) {
 		}
 		require.EqualValues(rt, n.links, e.Attr.Nlink, "%s%s", path, e.Name)
 		require.EqualValues(rt, len(n.content), e.Attr.Size)
-		r, err := w.GetObject(ctx, "bucket", path+e.Name, Conditions{})
+		r, err := w.GetObject(ctx, "bucket", path+e.Name, ReadOptions{})
 		require.NoError(rt, err)
 		var b strings.Builder
 		_, err = r.WriteRange(ctx, &b, 0, r.Info().Size)

@@ -61,14 +61,14 @@ func findUpload(r metastore.Reader, b *bucketDir, objectKey, id string) (uploadI
 }
 
 func (rec *uploadRec) upload(id uploadID) Upload {
-	return Upload{ID: id.String(), Key: rec.Key, Initiated: stamp(rec.Initiated), Headers: rec.Headers, Meta: rec.Meta,
+	return Upload{ID: id.String(), Key: rec.Key, Initiated: stamp(rec.Initiated), Headers: rec.Headers, Meta: rec.Meta, Tags: tagsOf(rec.Tags),
 		Checksum: rec.Checksum, Type: rec.SumType}
 }
 
 // CreateUpload begins a multipart upload (S3 CreateMultipartUpload).
 func (v *View) CreateUpload(ctx context.Context, bucket, objectKey string, u Upload) (Upload, error) {
 	id := newUploadID(v.fs.now())
-	rec := uploadRec{Key: objectKey, Headers: u.Headers, Meta: u.Meta, ACL: u.ACL, Checksum: u.Checksum, SumType: u.Type}
+	rec := uploadRec{Key: objectKey, Headers: u.Headers, Meta: u.Meta, ACL: u.ACL, Tags: tagRecs(u.Tags), Checksum: u.Checksum, SumType: u.Type}
 	err := v.update(ctx, metastore.Durable, func(t *txn) error {
 		b, err := v.openBucket(t, bucket, tenancy.PutObject, objectKey)
 		if err != nil {
@@ -106,7 +106,7 @@ func (v *View) PutPart(ctx context.Context, bucket, objectKey, id string, number
 }
 
 func (v *View) putPart(ctx context.Context, bucket, objectKey, id string, number int, body Body) (Part, error) {
-	up, d, err := v.openUpload(ctx, bucket, objectKey, id, number)
+	up, d, _, err := v.openUpload(ctx, bucket, objectKey, id, number)
 	if err != nil {
 		return Part{}, err
 	}

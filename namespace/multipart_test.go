@@ -179,7 +179,7 @@ func TestCompleteTenThousandParts(t *testing.T) {
 	require.NoError(t, w.fs.Reap(bg))
 	require.Equal(t, maxParts, w.records(t, kExtent))
 	require.Zero(t, w.records(t, kPart)+w.records(t, kOrphan))
-	rd, err := w.GetObject(bg, "data", "k", Conditions{})
+	rd, err := w.GetObject(bg, "data", "k", ReadOptions{})
 	require.NoError(t, err)
 	for _, n := range []int{1, 777, maxParts} {
 		var p [3]byte
@@ -302,7 +302,7 @@ func TestListUploads(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"d/y"}, keysOf(p))
 
-	requireKind(t, NotFound, func() error { _, err := w.HeadObject(bg, "data", "a", Conditions{}); return err }())
+	requireKind(t, NotFound, func() error { _, err := w.HeadObject(bg, "data", "a", ReadOptions{}); return err }())
 	require.NoError(t, w.DeleteBucket(bg, "data"))
 	require.Zero(t, w.records(t, kUpload))
 }

@@ -101,7 +101,7 @@ func objectInfo(objectKey string, ino Ino, n *inodeRec) ObjectInfo {
 		}
 	}
 	if n.Object != nil {
-		i.Headers, i.Meta = n.Object.Headers, n.Object.Meta
+		i.Headers, i.Meta, i.Tags = n.Object.Headers, n.Object.Meta, tagsOf(n.Object.Tags)
 	}
 	return i
 }
@@ -149,7 +149,7 @@ func matches(tags []string, etag string) bool {
 }
 
 // HeadObject describes an object.
-func (v *View) HeadObject(ctx context.Context, bucket, objectKey string, c Conditions) (ObjectInfo, error) {
+func (v *View) HeadObject(ctx context.Context, bucket, objectKey string, opts ReadOptions) (ObjectInfo, error) {
 	var info ObjectInfo
 	err := v.fs.kv.View(ctx, func(r metastore.Reader) error {
 		b, err := v.openBucket(r, bucket, tenancy.GetObject, objectKey)
@@ -161,17 +161,34 @@ func (v *View) HeadObject(ctx context.Context, bucket, objectKey string, c Condi
 			return err
 		}
 		info = o.info(objectKey)
-		return c.read(info)
+		return opts.accept(r, &o, &info)
 	})
 	if err == nil && info.Headers[contentType] == "" {
 		info.DerivedType = v.fs.derivedType(ctx, objectKey, info.Ino, info.ETag, info.Parts)
 	}
+	if err == nil && opts.Checksum && opts.Part == 0 && info.Checksums.Algorithm == "" {
+		info.Checksums, err = v.checksum(ctx, bucket, objectKey, info.ETag)
+	}
 	return info, fail("head", objectKey, err)
 }
 
-// GetObject opens an object's published content, which stays whole until the reader is closed.
-func (v *View) GetObject(ctx context.Context, bucket, objectKey string, c Conditions) (ObjectReader, error) {
-	rd, err := v.openContent(ctx, bucket, objectKey, func(i ObjectInfo) error { return c.read(i) })
+// accept decides whether an object is to be read, and finds the part that is asked for.
+func (opts *ReadOptions) accept(r metastore.Reader, o *object, i *ObjectInfo) error {
+	if err := opts.read(*i); err != nil || opts.Part == 0 {
+		return err
+	}
+	return findPart(r, o.rec.Published, opts.Part, i)
+}
+
+// GetObject opens an object's published content, which stays whole until the reader is closed. A checksum
+// that is asked for and not known is computed if the object is no longer than checksumAtOnce.
+func (v *View) GetObject(ctx context.Context, bucket, objectKey string, o ReadOptions) (ObjectReader, error) {
+	rd, err := v.openContent(ctx, bucket, objectKey, o)
+	if err == nil && o.Checksum && o.Part == 0 && rd.info.Checksums.Algorithm == "" && rd.l.Size <= checksumAtOnce {
+		if rd.info.Checksums, err = v.keepChecksum(ctx, bucket, objectKey, rd); err != nil {
+			rd.Close()
+		}
+	}
 	if err != nil {
 		return nil, fail("get", objectKey, err)
 	}
@@ -181,7 +198,7 @@ func (v *View) GetObject(ctx context.Context, bucket, objectKey string, c Condit
 	return rd, nil
 }
 
-func (v *View) openContent(ctx context.Context, bucket, objectKey string, accept func(ObjectInfo) error) (*objectReader, error) {
+func (v *View) openContent(ctx context.Context, bucket, objectKey string, opts ReadOptions) (*objectReader, error) {
 	rd := &objectReader{fs: v.fs}
 	err := v.fs.view(ctx, func(r metastore.Reader) error {
 		b, err := v.openBucket(r, bucket, tenancy.GetObject, objectKey)
@@ -193,11 +210,14 @@ func (v *View) openContent(ctx context.Context, bucket, objectKey string, accept
 			return err
 		}
 		rd.info, rd.d = o.info(objectKey), b.domain()
-		if err := accept(rd.info); err != nil {
+		if err := opts.accept(r, &o, &rd.info); err != nil {
 			return err
 		}
+		if o.rec.Published != nil {
+			rd.id = contentID(o.rec.Published.ID)
+		}
 		if rd.l, err = v.fs.loadContent(r, o.rec.Published); err == nil && len(rd.l.Slices) > 0 {
-			rd.content = contentID(o.rec.Published.ID)
+			rd.content = rd.id
 			v.fs.pin(rd.content)
 		}
 		return err
@@ -208,10 +228,10 @@ func (v *View) openContent(ctx context.Context, bucket, objectKey string, accept
 // published is an object about to be put in place.
 type published struct {
 	content func(*txn) (contentRec, error) // stores it; the fields that describe it are set by describe
-	headers map[string]string
-	meta    map[string]string
-	acl     []byte
+	object  objectRec
 	cond    Conditions
+	accept  func(*object) error // looks at what has the key now; may be nil
+	kept    *objectRec          // of what had the key, set by accept, in place of object
 }
 
 // publish puts an object under a key, in place of what was there, within an update.
@@ -223,14 +243,22 @@ func (v *View) publish(t *txn, b *bucketDir, objectKey string, p *published) (Ob
 	if err := p.cond.write(&old); err != nil {
 		return ObjectInfo{}, err
 	}
+	if p.accept != nil {
+		if err := p.accept(&old); err != nil {
+			return ObjectInfo{}, err
+		}
+	}
 	c, err := p.content(t)
 	if err != nil {
 		return ObjectInfo{}, err
 	}
 	c.Time = t.now
 	var meta *objectRec
-	if len(p.headers)+len(p.meta)+len(p.acl) > 0 {
-		meta = &objectRec{Headers: p.headers, Meta: p.meta, ACL: p.acl}
+	if len(p.object.Headers)+len(p.object.Meta)+len(p.object.Tags)+len(p.object.ACL) > 0 {
+		meta = &p.object
+	}
+	if p.kept != nil {
+		meta = p.kept
 	}
 	dir, stored := splitKey(objectKey)
 	parent, rec, err := t.makeDirs(b, dir)
@@ -312,7 +340,7 @@ func (t *txn) putLeaf(b *bucketDir, parent Ino, dir *inodeRec, old *object, stor
 	}
 	n.takeAfter(old.rec)
 	n.Size, n.Published, n.Object = c.Size, c, meta
-	short, err := shortOf(c)
+	short, err := shortOf(n)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -375,7 +403,7 @@ func (v *View) putObject(ctx context.Context, bucket, objectKey string, body Bod
 	if err != nil {
 		return info, err
 	}
-	p := published{headers: o.Headers, meta: o.Meta, acl: o.ACL, cond: o.Conditions, content: func(t *txn) (contentRec, error) {
+	p := published{object: objectRec{Headers: o.Headers, Meta: o.Meta, ACL: o.ACL, Tags: tagRecs(o.Tags)}, cond: o.Conditions, content: func(t *txn) (contentRec, error) {
 		c, err := in.store(t)
 		c.ETag, c.Sum = in.sealed.ETag, sumOf(in.sealed.Checksums)
 		return c, err
@@ -406,7 +434,7 @@ func (v *View) commitObject(ctx context.Context, bucket, objectKey string, p *pu
 			return err
 		}
 		res := b.resource(t, objectKey)
-		res.NewACL = p.acl
+		res.NewACL = p.object.ACL
 		if err := v.fs.auth.Allow(v.who, tenancy.PutObject, res); err != nil {
 			return err
 		}

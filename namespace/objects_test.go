@@ -59,7 +59,7 @@ func (w *world) put(t testing.TB, key string, data []byte) ObjectInfo {
 }
 
 func (w *world) get(t testing.TB, key string) []byte {
-	rd, err := w.GetObject(bg, "data", key, Conditions{})
+	rd, err := w.GetObject(bg, "data", key, ReadOptions{})
 	require.NoError(t, err)
 	defer rd.Close()
 	var b bytes.Buffer
@@ -121,11 +121,11 @@ func TestPutGetSizes(t *testing.T) {
 			require.NoError(t, err, name)
 			require.Equal(t, etagOf(data), info.ETag)
 			require.True(t, bytes.Equal(data, w.get(t, name)), name)
-			head, err := w.HeadObject(bg, "data", name, Conditions{})
+			head, err := w.HeadObject(bg, "data", name, ReadOptions{})
 			require.NoError(t, err)
 			require.Equal(t, info, head)
 
-			rd, err := w.GetObject(bg, "data", name, Conditions{})
+			rd, err := w.GetObject(bg, "data", name, ReadOptions{})
 			require.NoError(t, err)
 			for _, r := range [][2]int{{0, 1}, {size / 2, size}, {max(size-3, 0), 3}, {mib - 1, 2}, {size, 1}} {
 				off, length := min(r[0], size), r[1]
@@ -169,7 +169,7 @@ func TestKeysThatPosixCantName(t *testing.T) {
 	for _, k := range []string{"", "nul\x00", "\xff", strings.Repeat("k", 1025)} {
 		_, err := w.PutObject(bg, "bucket", k, bodyOf(nil), PutOptions{})
 		require.Error(t, err)
-		_, err = w.HeadObject(bg, "bucket", k, Conditions{})
+		_, err = w.HeadObject(bg, "bucket", k, ReadOptions{})
 		require.Error(t, err)
 	}
 }
@@ -212,7 +212,7 @@ func TestPutReplacesUnderOpenReaders(t *testing.T) {
 	require.NoError(t, err)
 	h, err := w.Open(bg, f.Ino, OpenFlags{Read: true})
 	require.NoError(t, err)
-	rd, err := w.GetObject(bg, "data", "k", Conditions{})
+	rd, err := w.GetObject(bg, "data", "k", ReadOptions{})
 	require.NoError(t, err)
 
 	w.put(t, "k", fresh)
@@ -254,8 +254,8 @@ func TestConditions(t *testing.T) {
 		{"not modified since", Conditions{IfModifiedSince: future}, NotModified},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := w.HeadObject(bg, "data", "k", c.cond)
-			rd, err2 := w.GetObject(bg, "data", "k", c.cond)
+			_, err := w.HeadObject(bg, "data", "k", ReadOptions{Conditions: c.cond})
+			rd, err2 := w.GetObject(bg, "data", "k", ReadOptions{Conditions: c.cond})
 			if c.want == Internal {
 				require.NoError(t, err)
 				require.NoError(t, err2)
@@ -319,15 +319,15 @@ func TestTenantsDontSeeEachOther(t *testing.T) {
 	for _, bucket := range []string{"data", "missing", "", "a/b"} {
 		_, err = other.HeadBucket(bg, bucket)
 		requireKind(t, NoBucket, err)
-		_, err = other.GetObject(bg, bucket, "k", Conditions{})
+		_, err = other.GetObject(bg, bucket, "k", ReadOptions{})
 		requireKind(t, NoBucket, err)
-		_, err = other.HeadObject(bg, bucket, "k", Conditions{})
+		_, err = other.HeadObject(bg, bucket, "k", ReadOptions{})
 		requireKind(t, NoBucket, err)
 		_, err = other.PutObject(bg, bucket, "k", bodyOf(nil), PutOptions{})
 		requireKind(t, NoBucket, err)
 		_, err = other.DeleteObject(bg, bucket, "k", Conditions{})
 		requireKind(t, NoBucket, err)
-		_, err = other.DeleteObjects(bg, bucket, []string{"k"})
+		_, err = other.DeleteObjects(bg, bucket, []Deletion{{Key: "k"}})
 		requireKind(t, NoBucket, err)
 		_, err = other.ListObjects(bg, bucket, ListOptions{Max: 10})
 		requireKind(t, NoBucket, err)
@@ -358,13 +358,14 @@ func TestBucketNames(t *testing.T) {
 
 func TestDeleteObjects(t *testing.T) {
 	w := newStore(t)
-	var keys []string
+	var keys []Deletion
 	for i := range 300 {
-		keys = append(keys, fmt.Sprintf("p%d/q/r%d", i%7, i))
-		w.put(t, keys[i], nil)
+		keys = append(keys, Deletion{Key: fmt.Sprintf("p%d/q/r%d", i%7, i)})
+		w.put(t, keys[i].Key, nil)
 	}
-	keys[5] = ""
-	keys = append(keys, "absent", keys[0])
+	keys[5].Key = ""
+	keys[6].Conditions.IfMatch = []string{"another"}
+	keys = append(keys, Deletion{Key: "absent"}, keys[0])
 	errs, err := w.DeleteObjects(bg, "data", keys)
 	require.NoError(t, err)
 	for i, err := range errs {
@@ -372,9 +373,13 @@ func TestDeleteObjects(t *testing.T) {
 			requireKind(t, InvalidName, err)
 			continue
 		}
+		if i == 6 {
+			requireKind(t, PreconditionFailed, err)
+			continue
+		}
 		require.NoError(t, err)
 	}
-	require.Equal(t, []string{"p5/q/r5"}, w.listKeys(t))
+	require.Equal(t, []string{"p5/q/r5", "p6/q/r6"}, w.listKeys(t))
 }
 
 func TestRemoveTree(t *testing.T) {

@@ -125,14 +125,17 @@ func TestFlagsHold(t *testing.T) {
 		{"create below it", true, true, func(w *world, _, _, sub Ino) error { _, err := w.Mkdir(bg, sub, "new", NewNode{}); return err }},
 		{"write in it", true, true, func(w *world, dir, _, _ Ino) error { w.file(t, dir, "f", "more"); return nil }},
 
-		{"GET", true, true, func(w *world, _, _, _ Ino) error { _, err := w.HeadObject(bg, "bucket", "f", Conditions{}); return err }},
+		{"GET", true, true, func(w *world, _, _, _ Ino) error {
+			_, err := w.HeadObject(bg, "bucket", "f", ReadOptions{})
+			return err
+		}},
 		{"PUT", false, false, func(w *world, _, _, _ Ino) error { return put(w, "f") }},
 		{"DELETE", false, false, func(w *world, _, _, _ Ino) error {
 			_, err := w.DeleteObject(bg, "bucket", "f", Conditions{})
 			return err
 		}},
 		{"DeleteObjects", false, false, func(w *world, _, _, _ Ino) error {
-			errs, err := w.DeleteObjects(bg, "bucket", []string{"none", "f"})
+			errs, err := w.DeleteObjects(bg, "bucket", []Deletion{{Key: "none"}, {Key: "f"}})
 			require.NoError(t, err)
 			require.NoError(t, errs[0])
 			return errs[1]

@@ -61,7 +61,7 @@ func TestBothDoorsAtOnce(t *testing.T) {
 					_, err := w.DeleteObject(ctx, "bucket", name, Conditions{})
 					require.NoError(t, err)
 				case 4:
-					r, err := w.GetObject(ctx, "bucket", name, Conditions{})
+					r, err := w.GetObject(ctx, "bucket", name, ReadOptions{})
 					allowed(err, NotFound)
 					if err == nil {
 						var b bytes.Buffer

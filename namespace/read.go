@@ -58,6 +58,7 @@ type objectReader struct {
 	d       chunkstore.Domain
 	info    ObjectInfo
 	l       *layout
+	id      contentID // 0 if it has none
 	content contentID // 0 if nothing is pinned
 	once    sync.Once
 }

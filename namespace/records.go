@@ -14,7 +14,7 @@ type (
 
 // superRec is the store's own state.
 //
-//msgp:tuple dentryRec listedRec slice extentRec
+//msgp:tuple dentryRec listedRec slice extentRec tagRec
 type superRec struct {
 	Format uint32 `msg:"f"`
 	Next   uint64 `msg:"n"` // numbers (inodes, contents, trees) below this may be in use
@@ -111,6 +111,17 @@ type objectRec struct {
 	Headers map[string]string `msg:"h,omitempty"`
 	Meta    map[string]string `msg:"m,omitempty"`
 	ACL     []byte            `msg:"a,omitempty"` // encoded by tenancy
+	Tags    []tagRec          `msg:"t,omitempty"`
+}
+
+type tagRec struct{ Key, Value string }
+
+// partsRec is some of the parts that a multipart object was made of, in order: where a GET of a part begins.
+type partsRec struct {
+	Algorithm string   `msg:"a,omitempty"`
+	Numbers   []uint16 `msg:"n"` // as they were uploaded
+	Sizes     []int64  `msg:"s"`
+	Sums      []string `msg:"c,omitempty"` // of Algorithm, one for each
 }
 
 // lockRec has its place in the record now; lock.go comes with Object Lock.
@@ -158,6 +169,7 @@ type uploadRec struct {
 	Headers   map[string]string `msg:"h,omitempty"`
 	Meta      map[string]string `msg:"m,omitempty"`
 	ACL       []byte            `msg:"a,omitempty"`
+	Tags      []tagRec          `msg:"g,omitempty"`
 	Checksum  string            `msg:"c,omitempty"`
 	SumType   string            `msg:"t,omitempty"`
 }

@@ -1449,8 +1449,8 @@ func (z lockRec) Msgsize() (s int) {
 func (z *objectRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(3)
-	var zb0001Mask uint8 /* 3 bits */
+	zb0001Len := uint32(4)
+	var zb0001Mask uint8 /* 4 bits */
 	_ = zb0001Mask
 	if z.Headers == nil {
 		zb0001Len--
@@ -1463,6 +1463,10 @@ func (z *objectRec) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.ACL == nil {
 		zb0001Len--
 		zb0001Mask |= 0x4
+	}
+	if z.Tags == nil {
+		zb0001Len--
+		zb0001Mask |= 0x8
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -1491,6 +1495,17 @@ func (z *objectRec) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "a"
 			o = append(o, 0xa1, 0x61)
 			o = msgp.AppendBytes(o, z.ACL)
+		}
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "t"
+			o = append(o, 0xa1, 0x74)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Tags)))
+			for za0005 := range z.Tags {
+				// array header, size 2
+				o = append(o, 0x92)
+				o = msgp.AppendString(o, z.Tags[za0005].Key)
+				o = msgp.AppendString(o, z.Tags[za0005].Value)
+			}
 		}
 	}
 	return
@@ -1576,6 +1591,40 @@ func (z *objectRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "ACL")
 				return
 			}
+		case "t":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Tags")
+				return
+			}
+			if cap(z.Tags) >= int(zb0004) {
+				z.Tags = (z.Tags)[:zb0004]
+			} else {
+				z.Tags = make([]tagRec, zb0004)
+			}
+			for za0005 := range z.Tags {
+				var zb0005 uint32
+				zb0005, bts, err = msgp.ReadArrayHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Tags", za0005)
+					return
+				}
+				if zb0005 != 2 {
+					err = msgp.ArrayError{Wanted: 2, Got: zb0005}
+					return
+				}
+				z.Tags[za0005].Key, bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Tags", za0005, "Key")
+					return
+				}
+				z.Tags[za0005].Value, bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Tags", za0005, "Value")
+					return
+				}
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1604,7 +1653,10 @@ func (z *objectRec) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len(za0003) + msgp.StringPrefixSize + len(za0004)
 		}
 	}
-	s += 2 + msgp.BytesPrefixSize + len(z.ACL)
+	s += 2 + msgp.BytesPrefixSize + len(z.ACL) + 2 + msgp.ArrayHeaderSize
+	for za0005 := range z.Tags {
+		s += 1 + msgp.StringPrefixSize + len(z.Tags[za0005].Key) + msgp.StringPrefixSize + len(z.Tags[za0005].Value)
+	}
 	return
 }
 
@@ -1838,6 +1890,157 @@ func (z *partRec) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z *partsRec) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// check for omitted fields
+	zb0001Len := uint32(4)
+	var zb0001Mask uint8 /* 4 bits */
+	_ = zb0001Mask
+	if z.Algorithm == "" {
+		zb0001Len--
+		zb0001Mask |= 0x1
+	}
+	if z.Sums == nil {
+		zb0001Len--
+		zb0001Mask |= 0x8
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		if (zb0001Mask & 0x1) == 0 { // if not omitted
+			// string "a"
+			o = append(o, 0xa1, 0x61)
+			o = msgp.AppendString(o, z.Algorithm)
+		}
+		// string "n"
+		o = append(o, 0xa1, 0x6e)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Numbers)))
+		for za0001 := range z.Numbers {
+			o = msgp.AppendUint16(o, z.Numbers[za0001])
+		}
+		// string "s"
+		o = append(o, 0xa1, 0x73)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Sizes)))
+		for za0002 := range z.Sizes {
+			o = msgp.AppendInt64(o, z.Sizes[za0002])
+		}
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "c"
+			o = append(o, 0xa1, 0x63)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Sums)))
+			for za0003 := range z.Sums {
+				o = msgp.AppendString(o, z.Sums[za0003])
+			}
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *partsRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "a":
+			z.Algorithm, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Algorithm")
+				return
+			}
+		case "n":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Numbers")
+				return
+			}
+			if cap(z.Numbers) >= int(zb0002) {
+				z.Numbers = (z.Numbers)[:zb0002]
+			} else {
+				z.Numbers = make([]uint16, zb0002)
+			}
+			for za0001 := range z.Numbers {
+				z.Numbers[za0001], bts, err = msgp.ReadUint16Bytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Numbers", za0001)
+					return
+				}
+			}
+		case "s":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Sizes")
+				return
+			}
+			if cap(z.Sizes) >= int(zb0003) {
+				z.Sizes = (z.Sizes)[:zb0003]
+			} else {
+				z.Sizes = make([]int64, zb0003)
+			}
+			for za0002 := range z.Sizes {
+				z.Sizes[za0002], bts, err = msgp.ReadInt64Bytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Sizes", za0002)
+					return
+				}
+			}
+		case "c":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Sums")
+				return
+			}
+			if cap(z.Sums) >= int(zb0004) {
+				z.Sums = (z.Sums)[:zb0004]
+			} else {
+				z.Sums = make([]string, zb0004)
+			}
+			for za0003 := range z.Sums {
+				z.Sums[za0003], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Sums", za0003)
+					return
+				}
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *partsRec) Msgsize() (s int) {
+	s = 1 + 2 + msgp.StringPrefixSize + len(z.Algorithm) + 2 + msgp.ArrayHeaderSize + (len(z.Numbers) * (msgp.Uint16Size)) + 2 + msgp.ArrayHeaderSize + (len(z.Sizes) * (msgp.Int64Size)) + 2 + msgp.ArrayHeaderSize
+	for za0003 := range z.Sums {
+		s += msgp.StringPrefixSize + len(z.Sums[za0003])
+	}
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z *slice) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// array header, size 6
@@ -2050,6 +2253,48 @@ func (z superRec) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z tagRec) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// array header, size 2
+	o = append(o, 0x92)
+	o = msgp.AppendString(o, z.Key)
+	o = msgp.AppendString(o, z.Value)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *tagRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadArrayHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 != 2 {
+		err = msgp.ArrayError{Wanted: 2, Got: zb0001}
+		return
+	}
+	z.Key, bts, err = msgp.ReadStringBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err, "Key")
+		return
+	}
+	z.Value, bts, err = msgp.ReadStringBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err, "Value")
+		return
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z tagRec) Msgsize() (s int) {
+	s = 1 + msgp.StringPrefixSize + len(z.Key) + msgp.StringPrefixSize + len(z.Value)
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z treeRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 1
@@ -2129,8 +2374,8 @@ func (z *uploadID) Msgsize() (s int) {
 func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(7)
-	var zb0001Mask uint8 /* 7 bits */
+	zb0001Len := uint32(8)
+	var zb0001Mask uint8 /* 8 bits */
 	_ = zb0001Mask
 	if z.Headers == nil {
 		zb0001Len--
@@ -2144,13 +2389,17 @@ func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x10
 	}
-	if z.Checksum == "" {
+	if z.Tags == nil {
 		zb0001Len--
 		zb0001Mask |= 0x20
 	}
-	if z.SumType == "" {
+	if z.Checksum == "" {
 		zb0001Len--
 		zb0001Mask |= 0x40
+	}
+	if z.SumType == "" {
+		zb0001Len--
+		zb0001Mask |= 0x80
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -2187,11 +2436,22 @@ func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendBytes(o, z.ACL)
 		}
 		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "g"
+			o = append(o, 0xa1, 0x67)
+			o = msgp.AppendArrayHeader(o, uint32(len(z.Tags)))
+			for za0005 := range z.Tags {
+				// array header, size 2
+				o = append(o, 0x92)
+				o = msgp.AppendString(o, z.Tags[za0005].Key)
+				o = msgp.AppendString(o, z.Tags[za0005].Value)
+			}
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
 			// string "c"
 			o = append(o, 0xa1, 0x63)
 			o = msgp.AppendString(o, z.Checksum)
 		}
-		if (zb0001Mask & 0x40) == 0 { // if not omitted
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
 			// string "t"
 			o = append(o, 0xa1, 0x74)
 			o = msgp.AppendString(o, z.SumType)
@@ -2292,6 +2552,40 @@ func (z *uploadRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "ACL")
 				return
 			}
+		case "g":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Tags")
+				return
+			}
+			if cap(z.Tags) >= int(zb0004) {
+				z.Tags = (z.Tags)[:zb0004]
+			} else {
+				z.Tags = make([]tagRec, zb0004)
+			}
+			for za0005 := range z.Tags {
+				var zb0005 uint32
+				zb0005, bts, err = msgp.ReadArrayHeaderBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Tags", za0005)
+					return
+				}
+				if zb0005 != 2 {
+					err = msgp.ArrayError{Wanted: 2, Got: zb0005}
+					return
+				}
+				z.Tags[za0005].Key, bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Tags", za0005, "Key")
+					return
+				}
+				z.Tags[za0005].Value, bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Tags", za0005, "Value")
+					return
+				}
+			}
 		case "c":
 			z.Checksum, bts, err = msgp.ReadStringBytes(bts)
 			if err != nil {
@@ -2332,6 +2626,10 @@ func (z *uploadRec) Msgsize() (s int) {
 			s += msgp.StringPrefixSize + len(za0003) + msgp.StringPrefixSize + len(za0004)
 		}
 	}
-	s += 2 + msgp.BytesPrefixSize + len(z.ACL) + 2 + msgp.StringPrefixSize + len(z.Checksum) + 2 + msgp.StringPrefixSize + len(z.SumType)
+	s += 2 + msgp.BytesPrefixSize + len(z.ACL) + 2 + msgp.ArrayHeaderSize
+	for za0005 := range z.Tags {
+		s += 1 + msgp.StringPrefixSize + len(z.Tags[za0005].Key) + msgp.StringPrefixSize + len(z.Tags[za0005].Value)
+	}
+	s += 2 + msgp.StringPrefixSize + len(z.Checksum) + 2 + msgp.StringPrefixSize + len(z.SumType)
 	return
 }

@@ -132,9 +132,18 @@ type ObjectInfo struct {
 	Headers      map[string]string // Content-Type, Cache-Control, ...: canonical names, as given at PUT
 	DerivedType  string            // what to answer as Content-Type if Headers has none, "" the default; of GetObject and HeadObject
 	Meta         map[string]string // x-amz-meta-*: names in lower case, without the prefix
+	Tags         []Tag             // as given, in their order
 	Checksums    Checksums
-	Parts        int // number of parts if it was made by CompleteMultipartUpload, else 0
+	Parts        int   // number of parts if it was made by CompleteMultipartUpload, else 0
+	Part         *Part // the part that was asked for, if one was
+	Offset       int64 // of Part in the object
 }
+
+// StorageClass is the header of ObjectInfo.Headers that listings show as well. Without it the class is STANDARD.
+const StorageClass = "X-Amz-Storage-Class"
+
+// Tag is one of an object's tags. Its limits are the door's to check.
+type Tag struct{ Key, Value string }
 
 // Checksums of an object, base64 as S3 writes them; Type is "FULL_OBJECT" or "COMPOSITE" or empty.
 type Checksums struct {
@@ -148,6 +157,18 @@ type Checksums struct {
 type Conditions struct {
 	IfMatch, IfNoneMatch               []string
 	IfModifiedSince, IfUnmodifiedSince time.Time // zero means absent
+
+	// Of a delete alone (x-amz-if-match-last-modified-time, to the second, and x-amz-if-match-size): true
+	// also where there is no object.
+	LastModified time.Time
+	Size         *int64
+}
+
+// ReadOptions say what of an object is read, and when.
+type ReadOptions struct {
+	Conditions
+	Part     int  // this part of a multipart object; 0 is all of it
+	Checksum bool // compute a checksum where none is kept, and keep it
 }
 
 // Sealed is what the reader of a body knows once its last byte was read and verified.
@@ -171,19 +192,35 @@ type PutOptions struct {
 	Headers    map[string]string
 	Meta       map[string]string
 	ACL        []byte // encoded by tenancy; nil: only the bucket's rules
+	Tags       []Tag
+	Conditions Conditions
+}
+
+// AppendOptions are those of AppendObject.
+type AppendOptions struct {
+	PutOptions       // Headers, Meta and Tags of an object that is made by it
+	Offset     int64 // where the bytes go: the object's size
+}
+
+// Deletion names a key of DeleteObjects.
+type Deletion struct {
+	Key        string
 	Conditions Conditions
 }
 
 // CopyOptions are those of CopyObject.
 type CopyOptions struct {
-	Source     Conditions // x-amz-copy-source-if-*
-	Target     Conditions
-	Replace    bool // the REPLACE metadata directive: Headers and Meta below, else the source's
-	Headers    map[string]string
-	Meta       map[string]string
-	ACL        []byte // of the copy; the source's is never taken over
-	SetETag    string // unused unless the source has no MD5; reserved
-	SelfCopyOK bool   // copying an object onto itself changes something (metadata)
+	Source      Conditions // x-amz-copy-source-if-*
+	Target      Conditions
+	Replace     bool // the REPLACE metadata directive: Headers and Meta below, else the source's
+	Headers     map[string]string
+	Meta        map[string]string
+	ACL         []byte            // of the copy; the source's is never taken over
+	Override    map[string]string // headers that replace the source's in any case: storage class, encryption, redirect
+	ReplaceTags bool              // the REPLACE tagging directive: Tags below, else the source's
+	Tags        []Tag
+	Checksum    string // the algorithm of the copy's checksum; empty: the source's
+	SelfCopyOK  bool   // copying an object onto itself changes something (metadata)
 }
 
 // ListOptions select a page of keys, in S3's order (bytewise UTF-8).
@@ -209,6 +246,7 @@ type Upload struct {
 	Headers   map[string]string
 	Meta      map[string]string
 	ACL       []byte // of the object to be
+	Tags      []Tag
 	Checksum  string // algorithm asked for at creation; may be empty
 	Type      string // checksum type asked for: FULL_OBJECT, COMPOSITE or empty
 }

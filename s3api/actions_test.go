@@ -16,6 +16,7 @@ var update = flag.Bool("update", false, "write the table in docs/s3.md anew")
 // actions are all operations of the S3 API ("Actions" in the API reference), with the reason for those that
 // are not in the table of routes.
 const actions = `AbortMultipartUpload
+AppendObject
 CompleteMultipartUpload
 CopyObject
 CreateBucket

@@ -170,8 +170,12 @@ func TestRefusedHeaders(t *testing.T) {
 	}
 	w.want(400, http.MethodPut, "/bucket/k", "x", http.Header{"X-Amz-Acl": {"public-read"}})
 	w.want(400, http.MethodPut, "/bucket/k", "x", http.Header{"X-Amz-Acl": {"publik"}})
-	w.want(501, http.MethodPut, "/bucket/k", "x", http.Header{sseHeader: {"aws:kms"}})
-	w.want(400, http.MethodPut, "/bucket/k", "x", http.Header{storageHeader: {"GLACIER"}})
+	for name := range takenBy {
+		w.want(501, http.MethodGet, "/bucket/k", "", http.Header{name: {"something"}})
+	}
+	w.want(400, http.MethodPut, "/bucket/k", "x", http.Header{sseHeader: {"aws:kms"}, sseKeyHeader: {"another's"}})
+	w.want(400, http.MethodPut, "/bucket/k", "x", http.Header{sseCustomer + "Algorithm": {"AES256"}})
+	w.want(400, http.MethodPut, "/bucket/k", "x", http.Header{storageHeader: {"TAPE"}})
 	w.want(403, http.MethodPut, "/bucket/k", "x", http.Header{"X-Amz-Expected-Bucket-Owner": {"123456789012"}})
 	w.want(404, http.MethodGet, "/bucket/k", "", nil)
 }

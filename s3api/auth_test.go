@@ -38,12 +38,17 @@ func TestEveryRouteFailsClosed(t *testing.T) {
 	bodies := map[string]string{
 		"PutObjectAcl":            "<AccessControlPolicy><AccessControlList/></AccessControlPolicy>",
 		"DeleteObjects":           "<Delete><Object><Key>key</Key></Object></Delete>",
+		"PutObjectTagging":        "<Tagging><TagSet/></Tagging>",
 		"CompleteMultipartUpload": "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>",
 	}
 	for _, r := range routes() {
 		body := bodies[r.name]
-		header := http.Header{}
-		if r.header != "" {
+		header := http.Header{"X-Amz-Object-Attributes": {"ETag"}}
+		switch r.header {
+		case "":
+		case writeOffset:
+			header.Set(r.header, "0")
+		default:
 			header.Set(r.header, "/bucket/source")
 		}
 		for _, spoilt := range []struct {
@@ -98,7 +103,7 @@ func TestEveryRouteFailsClosed(t *testing.T) {
 			}
 			// A foreign bucket answers exactly as one that does not exist.
 			header = header.Clone()
-			if r.header != "" {
+			if r.header != "" && r.header != writeOffset {
 				header.Set(r.header, "/nobucket/source")
 			}
 			missing := w.call(&w.them, r.method, strings.Replace(pathOf(r), "bucket", "nobucket", 1), body, header, nil)

@@ -124,14 +124,6 @@ func (q *request) readDocument(limit int64) ([]byte, error) {
 	return raw, nil
 }
 
-type taggingDoc struct {
-	XMLName xml.Name `xml:"Tagging"`
-	NS      string   `xml:"xmlns,attr"`
-	Tags    []tagDoc `xml:"TagSet>Tag"`
-}
-
-type tagDoc struct{ Key, Value string }
-
 const maxBucketTags = 50
 
 // checkTagging is PutBucketTagging's document.
@@ -140,20 +132,11 @@ func checkTagging(_ *request, raw []byte) (any, error) {
 	if err := decodeXML(raw, &doc); err != nil {
 		return nil, err
 	}
-	seen := map[string]bool{}
-	for _, t := range doc.Tags {
-		switch {
-		case t.Key == "" || len(t.Key) > 4*128 || len([]rune(t.Key)) > 128 || strings.HasPrefix(t.Key, "aws:"):
-			return nil, s3err.New("InvalidTag", "The TagKey you have provided is invalid")
-		case len([]rune(t.Value)) > 256:
-			return nil, s3err.New("InvalidTag", "The TagValue you have provided is invalid")
-		case seen[t.Key]:
-			return nil, s3err.New("InvalidTag", "Cannot provide multiple Tags with the same key")
-		}
-		seen[t.Key] = true
-	}
 	if len(doc.Tags) > maxBucketTags {
 		return nil, s3err.New("BadRequest", "Bucket tag count cannot be greater than %d", maxBucketTags)
+	}
+	if _, err := doc.tags(maxBucketTags); err != nil {
+		return nil, err
 	}
 	doc.XMLName, doc.NS = xml.Name{Local: "Tagging"}, xmlns
 	return doc, nil
@@ -187,9 +170,9 @@ func checkEncryption(q *request, raw []byte) (any, error) {
 	case d.SSEAlgorithm == "aws:kms":
 		h := http.Header{sseHeader: {d.SSEAlgorithm}}
 		if d.KMSMasterKeyID != "" {
-			h.Set(sseHeader+"-Aws-Kms-Key-Id", d.KMSMasterKeyID)
+			h.Set(sseKeyHeader, d.KMSMasterKeyID)
 		}
-		if err := checkHeaders(nil, h); err != nil {
+		if _, err := q.encryption(h); err != nil {
 			return nil, err
 		}
 	default:

@@ -21,7 +21,7 @@ const (
 	codeMethodNotAllowed   s3err.Code = "MethodNotAllowed"
 	codeNoSuchKey          s3err.Code = "NoSuchKey"
 	codeMalformedXML       s3err.Code = "MalformedXML"
-	codeInvalidRange       s3err.Code = "InvalidRange"
+	codeInvalidRange                  = s3err.InvalidRange
 	codePrecondition       s3err.Code = "PreconditionFailed"
 	codeInvalidBucketName  s3err.Code = "InvalidBucketName"
 	codeIllegalLocation    s3err.Code = "IllegalLocationConstraintException"
@@ -69,6 +69,7 @@ var kindAnswers = map[namespace.Kind]answer{
 	namespace.InvalidPart:        {"InvalidPart", 400, "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."},
 	namespace.InvalidPartOrder:   {"InvalidPartOrder", 400, "The list of parts was not in ascending order. Parts must be ordered by part number."},
 	namespace.PartTooSmall:       {"EntityTooSmall", 400, "Your proposed upload is smaller than the minimum allowed size"},
+	namespace.WrongOffset:        {"InvalidWriteOffset", 400, "The write offset value that you specified does not match the current object size."},
 	namespace.Busy:               {"OperationAborted", 409, "A conflicting operation is in progress against this resource. Try again."},
 	namespace.Stale:              {codeNoSuchKey, 404, "The specified key does not exist."},
 	namespace.BadHandle:          {codeInternal, 500, "We encountered an internal error. Please try again."},

@@ -2,7 +2,10 @@ package s3api
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,44 +19,105 @@ import (
 var storedHeaders = []string{"Content-Type", "Cache-Control", "Content-Disposition", "Content-Language", "Expires"}
 
 const (
-	metaPrefix    = "X-Amz-Meta-"
-	maxMetaBytes  = 2 << 10 // of all user metadata, as S3 limits it
-	sseHeader     = "X-Amz-Server-Side-Encryption"
-	storageHeader = "X-Amz-Storage-Class"
+	metaPrefix     = "X-Amz-Meta-"
+	maxMetaBytes   = 2 << 10 // of all user metadata, as S3 limits it
+	storageHeader  = namespace.StorageClass
+	redirectHeader = "X-Amz-Website-Redirect-Location"
+	taggingHeader  = "X-Amz-Tagging"
 )
+
+// storageClasses are S3's. All are stored alike; what was asked for is told.
+var storageClasses = map[string]bool{"STANDARD": true, "REDUCED_REDUNDANCY": true, "STANDARD_IA": true, "ONEZONE_IA": true,
+	"INTELLIGENT_TIERING": true, "GLACIER": true, "DEEP_ARCHIVE": true, "OUTPOSTS": true, "GLACIER_IR": true, "SNOW": true,
+	"EXPRESS_ONEZONE": true}
 
 // refused are headers whose meaning k3fs does not offer yet: a request that carries one fails, since doing
 // the rest without it would break a promise (a hold that is not placed, a key that is not used).
 var refused = []string{
 	"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold",
 	"X-Amz-Bucket-Object-Lock-Enabled", "X-Amz-Mfa",
-	"X-Amz-Tagging", "X-Amz-Website-Redirect-Location", "X-Amz-Write-Offset-Bytes",
-	"X-Amz-Server-Side-Encryption-Customer-Algorithm", "X-Amz-Server-Side-Encryption-Customer-Key",
-	"X-Amz-Copy-Source-Server-Side-Encryption-Customer-Algorithm", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key",
-	"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", "X-Amz-Server-Side-Encryption-Context",
-	"X-Amz-If-Match-Last-Modified-Time", "X-Amz-If-Match-Size", "X-Amz-Rename-Source",
 	"X-Amz-Copy-Source-Version-Id", "X-Amz-Bucket-Namespace",
 }
 
+// takenBy are headers that only some actions understand. Any other request that carries one fails.
+var takenBy = map[string]string{
+	taggingHeader:                       "PutObject CopyObject CreateMultipartUpload",
+	redirectHeader:                      "PutObject CopyObject CreateMultipartUpload",
+	writeOffset:                         "AppendObject",
+	renameSource:                        "RenameObject",
+	"X-Amz-If-Match-Last-Modified-Time": "DeleteObject",
+	"X-Amz-If-Match-Size":               "DeleteObject",
+	"X-Amz-Mp-Object-Size":              "CompleteMultipartUpload",
+}
+
 // checkHeaders refuses headers that ask for what is not offered. Off values (a lock "false") pass.
-func checkHeaders(_ *route, h http.Header) error {
+func checkHeaders(r *route, h http.Header) error {
+	if err := refuseCustomerKeys(h); err != nil {
+		return err
+	}
+	action := "PutObject" // which a form stands for
+	if r != nil {
+		action = r.name
+	}
+	for name, actions := range takenBy {
+		if h.Get(name) != "" && !slices.Contains(strings.Fields(actions), action) {
+			return notImplemented("The header %s is not implemented for %s.", strings.ToLower(name), action)
+		}
+	}
 	for _, name := range refused {
 		v := h.Get(name)
 		if v != "" && !strings.EqualFold(v, "false") && !strings.EqualFold(v, "OFF") {
 			return notImplemented("The header %s is not implemented.", strings.ToLower(name))
 		}
 	}
-	switch sse := h.Get(sseHeader); sse {
-	case "", "AES256": // everything is encrypted, whether asked for or not
-	default:
-		return notImplemented("Server-side encryption with %q is not implemented; use AES256.", printable(sse))
-	}
-	switch c := h.Get(storageHeader); c {
-	case "", "STANDARD":
-	default:
+	if c := h.Get(storageHeader); c != "" && !storageClasses[c] {
 		return s3err.New(codeInvalidStorage, "The storage class you specified is not valid")
 	}
 	return nil
+}
+
+// storageClass is what an object's stored headers say.
+func storageClass(stored map[string]string) string {
+	if c := stored[storageHeader]; c != "" {
+		return c
+	}
+	return "STANDARD"
+}
+
+// properties collects what a write's headers say about the object: PutObject, CreateMultipartUpload, a form.
+func (q *request) properties(h http.Header) (p namespace.PutOptions, err error) {
+	if p.Headers, p.Meta, err = objectHeaders(h); err != nil {
+		return p, err
+	}
+	own, err := q.ownHeaders(h)
+	if err != nil {
+		return p, err
+	}
+	maps.Copy(p.Headers, own)
+	p.Tags, err = headerTags(h.Get(taggingHeader))
+	p.Conditions = writeConditions(h)
+	return p, err
+}
+
+// ownHeaders are those of S3's own headers that an object keeps, and that a copy does not take over: storage
+// class, website redirect and encryption.
+func (q *request) ownHeaders(h http.Header) (map[string]string, error) {
+	told, err := q.encryption(h)
+	if err != nil {
+		return nil, err
+	}
+	own := map[string]string{}
+	maps.Copy(own, told)
+	if c := h.Get(storageHeader); c != "" && c != "STANDARD" {
+		own[storageHeader] = c
+	}
+	if to := h.Get(redirectHeader); to != "" {
+		if !strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "http://") && !strings.HasPrefix(to, "https://") || len(to) > maxMetaBytes {
+			return nil, s3err.New("InvalidRedirectLocation", "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.")
+		}
+		own[redirectHeader] = to
+	}
+	return own, nil
 }
 
 // objectHeaders collects what a PUT, Copy or CreateMultipartUpload says about the object.
@@ -76,7 +140,7 @@ func objectHeaders(h http.Header) (headers, meta map[string]string, err error) {
 		if meta == nil {
 			meta = map[string]string{}
 		}
-		v := strings.Join(values, ",")
+		v := storedMeta(strings.Join(values, ","))
 		meta[strings.ToLower(rest)] = v
 		size += len(rest) + len(v)
 	}
@@ -118,13 +182,23 @@ func (q *request) describe(o namespace.ObjectInfo, whole bool) {
 	}
 	for name, v := range o.Meta {
 		// Not Set: the names go out in lower case, as S3 sends them.
-		h["x-amz-meta-"+name] = []string{v}
+		h["x-amz-meta-"+name] = []string{sentMeta(v)}
 	}
 	h.Set("Etag", quoted(o.ETag))
 	h.Set("Last-Modified", o.LastModified.UTC().Format(http.TimeFormat))
 	h.Set("Accept-Ranges", "bytes")
-	h.Set(sseHeader, "AES256")
-	if whole && strings.EqualFold(q.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
+	tellEncryption(h, o.Headers)
+	if len(o.Tags) > 0 {
+		h.Set("X-Amz-Tagging-Count", strconv.Itoa(len(o.Tags)))
+	}
+	if o.Part != nil && o.Parts > 0 {
+		h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(o.Parts))
+	}
+	switch {
+	case !q.checksumMode():
+	case o.Part != nil:
+		setChecksum(h, o.Part.Checksums)
+	case whole:
 		setChecksum(h, o.Checksums)
 	}
 	for param, name := range map[string]string{
@@ -135,6 +209,11 @@ func (q *request) describe(o namespace.ObjectInfo, whole bool) {
 			h.Set(name, v)
 		}
 	}
+}
+
+// checksumMode reports whether the client asks for the checksum.
+func (q *request) checksumMode() bool {
+	return strings.EqualFold(q.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED")
 }
 
 func setChecksum(h http.Header, c namespace.Checksums) {

@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"k3fs/namespace"
 	"k3fs/s3api/internal/s3err"
@@ -56,7 +57,8 @@ func (w *xmlWriter) escaped(s string) {
 	w.WriteString(s)
 }
 
-// urlEncoded encodes a key as S3 does for encoding-type=url: all but the unreserved and '/'.
+// urlEncoded encodes a key as S3 does for encoding-type=url: all but the unreserved and '/'. A space is %20,
+// which those decode right who take '+' for itself.
 func urlEncoded(s string) string {
 	const hexDigits = "0123456789ABCDEF"
 	b := make([]byte, 0, len(s)+16)
@@ -64,8 +66,6 @@ func urlEncoded(s string) string {
 		switch c := s[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.', c == '/', c == '*':
 			b = append(b, c)
-		case c == ' ':
-			b = append(b, '+')
 		default:
 			b = append(b, '%', hexDigits[c>>4], hexDigits[c&15])
 		}
@@ -106,7 +106,12 @@ func (l *listing) begin(q *request, root string) {
 		bucketName = "Bucket"
 	}
 	l.w.text(bucketName, q.bucket)
-	l.w.key("Prefix", l.prefix)
+	if root == "ListBucketResult" && !q.query.Has("list-type") && !strings.ContainsAny(l.prefix, "%+") {
+		// botocore does not decode the prefix of ListObjects (V1), others do: this is the same to both.
+		l.w.text("Prefix", l.prefix)
+	} else {
+		l.w.key("Prefix", l.prefix)
+	}
 	if l.delimiter != "" {
 		l.w.key("Delimiter", l.delimiter)
 	}
@@ -142,7 +147,7 @@ func (w *xmlWriter) object(o *namespace.ObjectInfo) {
 		}
 	}
 	w.elem("Size", strconv.FormatInt(o.Size, 10))
-	w.elem("StorageClass", "STANDARD")
+	w.elem("StorageClass", storageClass(o.Headers))
 }
 
 func (w *xmlWriter) owner(name string, o *owner) {
@@ -205,10 +210,12 @@ func (q *request) listObjectsV2() error {
 	from := after
 	if q.query.Has("continuation-token") {
 		b, err := base64.URLEncoding.DecodeString(token)
-		if err != nil || token == "" {
+		if err != nil {
 			return s3err.New(s3err.InvalidArgument, "The continuation token provided is incorrect")
 		}
-		from = string(b)
+		if token != "" {
+			from = string(b)
+		}
 	}
 	page, err := l.page(q, from)
 	if err != nil {
@@ -218,7 +225,7 @@ func (q *request) listObjectsV2() error {
 	l.w.elem("KeyCount", strconv.Itoa(len(page.Objects)+len(page.Prefixes)))
 	l.w.elem("MaxKeys", strconv.Itoa(l.max))
 	l.w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
-	if token != "" {
+	if q.query.Has("continuation-token") {
 		l.w.text("ContinuationToken", token)
 	}
 	if page.Truncated {

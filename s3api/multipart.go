@@ -17,7 +17,7 @@ const maxPart = 10000 // the highest part number
 
 // createUpload is CreateMultipartUpload.
 func (q *request) createUpload() error {
-	headers, meta, err := objectHeaders(q.r.Header)
+	p, err := q.properties(q.r.Header)
 	if err != nil {
 		return err
 	}
@@ -25,11 +25,11 @@ func (q *request) createUpload() error {
 	if err != nil {
 		return err
 	}
-	u := namespace.Upload{Key: q.key, Headers: headers, Meta: meta, ACL: acl}
+	u := namespace.Upload{Key: q.key, Headers: p.Headers, Meta: p.Meta, Tags: p.Tags, ACL: acl}
 	if name := q.r.Header.Get("X-Amz-Checksum-Algorithm"); name != "" {
 		alg, ok := payload.ParseAlgorithm(name)
 		if !ok {
-			return s3err.New(s3err.InvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+			return unknownChecksum()
 		}
 		if u.Checksum, u.Type, err = checksumType(string(alg), q.r.Header.Get("X-Amz-Checksum-Type")); err != nil {
 			return err
@@ -40,7 +40,7 @@ func (q *request) createUpload() error {
 		return err
 	}
 	h := q.w.Header()
-	h.Set(sseHeader, "AES256")
+	tellEncryption(h, u.Headers)
 	if u.Checksum != "" {
 		h.Set("X-Amz-Checksum-Algorithm", u.Checksum)
 		h.Set("X-Amz-Checksum-Type", u.Type)
@@ -91,18 +91,26 @@ func (q *request) putPart() error {
 	if err != nil {
 		return err
 	}
-	b, err := q.openBody(payload.Algorithm(u.Checksum))
+	algorithm := payload.CRC64NVME // S3's choice where the client makes none
+	if u.Checksum != "" {
+		algorithm = payload.Algorithm(u.Checksum)
+	}
+	b, err := q.openBody(algorithm)
 	if err != nil {
 		return err
 	}
 	defer b.r.Close()
+	if got := b.r.Algorithm(); u.Checksum != "" && got != algorithm {
+		return s3err.New(s3err.InvalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s",
+			strings.ToLower(u.Checksum), strings.ToLower(string(got)))
+	}
 	p, err := q.view.PutPart(q.ctx(), q.bucket, q.key, u.ID, n, b)
 	if err != nil {
 		return bodyCause(err)
 	}
 	h := q.w.Header()
 	h.Set("Etag", quoted(p.ETag))
-	h.Set(sseHeader, "AES256")
+	tellEncryption(h, u.Headers)
 	if p.Checksums.Algorithm != "" {
 		h.Set("X-Amz-Checksum-"+p.Checksums.Algorithm, p.Checksums.Value)
 	}
@@ -122,7 +130,7 @@ func (q *request) copyPart() error {
 	cond := conditions(q.r.Header, "X-Amz-Copy-Source-")
 	off, length := int64(0), int64(-1)
 	if v := q.r.Header.Get("X-Amz-Copy-Source-Range"); v != "" {
-		src, err := q.view.HeadObject(q.ctx(), srcBucket, srcKey, namespace.Conditions{})
+		src, err := q.view.HeadObject(q.ctx(), srcBucket, srcKey, namespace.ReadOptions{})
 		if err != nil {
 			return err
 		}
@@ -157,6 +165,13 @@ type completeDoc struct {
 // completeUpload is CompleteMultipartUpload.
 func (q *request) completeUpload() error {
 	cond := writeConditions(q.r.Header)
+	if v := q.r.Header.Get("X-Amz-Mp-Object-Size"); v != "" {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n < 0 {
+			return s3err.New(s3err.InvalidRequest, "Value for x-amz-mp-object-size header is invalid.")
+		}
+		cond.Size = &n
+	}
 	var doc completeDoc
 	if err := q.readXMLWith(&doc, payload.Request{ObjectChecksum: true}); err != nil {
 		return err
@@ -178,7 +193,7 @@ func (q *request) completeUpload() error {
 	if err != nil {
 		return err
 	}
-	q.w.Header().Set(sseHeader, "AES256")
+	tellEncryption(q.w.Header(), o.Headers)
 	return q.writeXML(http.StatusOK, struct {
 		XMLName  xml.Name `xml:"CompleteMultipartUploadResult"`
 		NS       string   `xml:"xmlns,attr"`
@@ -241,7 +256,7 @@ func (q *request) listParts() error {
 	o := q.ownerOf(q.identity.Principal.Tenant)
 	w.owner("Initiator", o)
 	w.owner("Owner", o)
-	w.elem("StorageClass", "STANDARD")
+	w.elem("StorageClass", storageClass(u.Headers))
 	w.elem("PartNumberMarker", strconv.Itoa(after))
 	if len(parts) > 0 {
 		w.elem("NextPartNumberMarker", strconv.Itoa(parts[len(parts)-1].Number))
@@ -315,7 +330,7 @@ func (w *xmlWriter) upload(u namespace.Upload, o *owner, initiated time.Time) {
 	w.text("UploadId", u.ID)
 	w.owner("Initiator", o)
 	w.owner("Owner", o)
-	w.elem("StorageClass", "STANDARD")
+	w.elem("StorageClass", storageClass(u.Headers))
 	w.elem("Initiated", xmlTime(initiated))
 	if u.Checksum != "" {
 		w.elem("ChecksumAlgorithm", u.Checksum)

@@ -83,9 +83,14 @@ func routes() []route {
 
 		{"PostObject", http.MethodPost, bucket, "", "", "", tenancy.PutObject, (*request).postObject},
 
-		{"GetObject", http.MethodGet, object, "", "", overrides, tenancy.GetObject, (*request).getObject},
-		{"HeadObject", http.MethodHead, object, "", "", overrides, tenancy.GetObject, (*request).headObject},
-		{"GetObjectTagging", http.MethodGet, object, "tagging", "", "", tenancy.GetObject, (*request).objectTagging},
+		{"GetObject", http.MethodGet, object, "", "", overrides + " partNumber", tenancy.GetObject, (*request).getObject},
+		{"HeadObject", http.MethodHead, object, "", "", overrides + " partNumber", tenancy.GetObject, (*request).headObject},
+		{"GetObjectAttributes", http.MethodGet, object, "attributes", "", "", tenancy.GetObjectAttributes, (*request).objectAttributes},
+		{"GetObjectTagging", http.MethodGet, object, "tagging", "", "", tenancy.GetObjectTagging, (*request).getObjectTagging},
+		{"PutObjectTagging", http.MethodPut, object, "tagging", "", "", tenancy.PutObjectTagging, (*request).putObjectTagging},
+		{"DeleteObjectTagging", http.MethodDelete, object, "tagging", "", "", tenancy.DeleteObjectTagging, (*request).deleteObjectTagging},
+		{"AppendObject", http.MethodPut, object, "", writeOffset, "", tenancy.PutObject, (*request).appendObject},
+		{"RenameObject", http.MethodPut, object, "renameObject", renameSource, "", tenancy.PutObject, (*request).renameObject},
 		{"GetObjectAcl", http.MethodGet, object, "acl", "", "", tenancy.GetObjectACL, (*request).objectACL},
 		{"PutObjectAcl", http.MethodPut, object, "acl", "", "", tenancy.PutObjectACL, (*request).putObjectACL},
 		{"PutObject", http.MethodPut, object, "", "", "", tenancy.PutObject, (*request).putObject},
@@ -101,7 +106,12 @@ func routes() []route {
 	}
 }
 
-const copySource = "X-Amz-Copy-Source"
+// The headers that choose a route.
+const (
+	copySource   = "X-Amz-Copy-Source"
+	writeOffset  = "X-Amz-Write-Offset-Bytes"
+	renameSource = "X-Amz-Rename-Source"
+)
 
 // subresources are the query parameters that S3 knows to change what a request means. One that the chosen
 // route does not understand is answered 501 whatever its value.

@@ -33,6 +33,8 @@ type Options struct {
 	Authenticate func(ctx context.Context, accessKey string) (secret string, p tenancy.Principal, err error)
 	// Tenants knows tenants by number and by name; without it they have only their ids.
 	Tenants Directory
+	// KMSKey reports whether a tenant has a key of that id, for SSE-KMS; nil knows none.
+	KMSKey func(ctx context.Context, t tenancy.TenantID, id string) bool
 	// Health says whether both doors serve; nil means always.
 	Health func() error
 	// Region that buckets are in, by default us-east-1. Requests may be signed for any region.

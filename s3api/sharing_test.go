@@ -83,7 +83,7 @@ func TestPolicyThatLocksOut(t *testing.T) {
 	w.want(204, http.MethodPut, "/bucket?policy", `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::bucket","arn:aws:s3:::bucket/*"]}}`, nil)
 	w.want(403, http.MethodGet, "/bucket/k", "", nil)
 	w.want(403, http.MethodDelete, "/bucket", "", nil)
-	_, err := w.fs.As(tenancy.Root(tenancy.FirstTenant)).HeadObject(t.Context(), "bucket", "k", noConditions)
+	_, err := w.fs.As(tenancy.Root(tenancy.FirstTenant)).HeadObject(t.Context(), "bucket", "k", noOptions)
 	require.Error(t, err, "the mount's door is bound by it too")
 	w.want(204, http.MethodDelete, "/bucket?policy", "", nil)
 	w.want(200, http.MethodGet, "/bucket/k", "", nil)

@@ -80,7 +80,7 @@ func TestUnknownSubresourcesAreRefused(t *testing.T) {
 		return "object"
 	}
 	subs := []string{"acl", "policy", "tagging", "versionId", "legal-hold", "retention", "object-lock", "lifecycle",
-		"torrent", "select", "restore", "attributes", "website", "never-heard-of", "renameObject", "append", "uploads2"}
+		"torrent", "select", "restore", "website", "never-heard-of", "renameObject", "append", "uploads2"}
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete} {
 		for _, path := range [][2]string{{"", ""}, {"bucket", ""}, {"bucket", "key"}} {
 			for _, sub := range subs {

@@ -124,7 +124,7 @@ func (q *request) page(doc *websiteDoc) error {
 	}
 	if a.status == http.StatusNotFound || a.status == http.StatusForbidden {
 		// A path without its last '/' is sent on to the directory's.
-		if _, head := q.view.HeadObject(q.ctx(), q.bucket, key+"/"+doc.Index.Suffix, namespace.Conditions{}); head == nil && q.key != "" && !strings.HasSuffix(q.key, "/") {
+		if _, head := q.view.HeadObject(q.ctx(), q.bucket, key+"/"+doc.Index.Suffix, namespace.ReadOptions{}); head == nil && q.key != "" && !strings.HasSuffix(q.key, "/") {
 			q.w.Header().Set("Location", (&url.URL{Path: "/" + q.key + "/"}).EscapedPath())
 			return q.writeEmpty(http.StatusFound)
 		}
@@ -142,7 +142,7 @@ func (q *request) page(doc *websiteDoc) error {
 
 // sendPage answers with an object and a status.
 func (q *request) sendPage(key string, status int) error {
-	o, err := q.view.GetObject(q.ctx(), q.bucket, key, conditions(q.r.Header, ""))
+	o, err := q.view.GetObject(q.ctx(), q.bucket, key, namespace.ReadOptions{Conditions: conditions(q.r.Header, "")})
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ func (w *world) want(status int, method, pathAndQuery, body string, header http.
 	return text
 }
 
-var noConditions namespace.Conditions
+var noOptions namespace.ReadOptions
 
 func code(body io.Reader) string {
 	b, _ := io.ReadAll(body)

@@ -22,7 +22,7 @@ func scopeOf(a Action) scope {
 	case ListAllBuckets, CreateBucket:
 		return ofTenant
 	case DeleteBucket, ListBucket, GetBucketLocation, ListBucketUploads, GetObject, PutObject,
-		DeleteObject, AbortUpload, ListUploadParts,
+		DeleteObject, AbortUpload, ListUploadParts, GetObjectAttributes, GetObjectTagging, PutObjectTagging, DeleteObjectTagging,
 		GetBucketPolicy, PutBucketPolicy, DeleteBucketPolicy, GetBucketPolicyStatus, GetBucketACL, PutBucketACL, GetObjectACL,
 		PutObjectACL, GetBucketOwnership, PutBucketOwnership, GetBucketPublicAccess, PutBucketPublicAccess, GetBucketCORS,
 		PutBucketCORS, GetBucketTagging, PutBucketTagging, GetBucketWebsite, PutBucketWebsite, DeleteBucketWebsite,

@@ -14,6 +14,7 @@ import (
 //	t a tenant(8) name          account
 //	t c access key              credential its secret sealed under the master key
 //	t i tenant(8) access key    (empty)    which access keys a tenant has
+//	t m tenant(8) id            (empty)    further ids by which SSE-KMS may name the tenant's key
 //	t s                         tenant id  the highest one given out
 //
 // Numbers are big endian. Names and access keys are the last part of their key, so need no terminator.
@@ -34,6 +35,10 @@ func accountKey(id TenantID, name string) []byte {
 
 func indexKey(id TenantID, access string) []byte {
 	return append(numbered('i', id, len(access)), access...)
+}
+
+func kmsKey(id TenantID, name string) []byte {
+	return append(numbered('m', id, len(name)), name...)
 }
 
 func numbered(kind byte, id TenantID, more int) []byte {

@@ -81,6 +81,11 @@ const (
 	AbortUpload        Action = "s3:AbortMultipartUpload"
 	ListUploadParts    Action = "s3:ListMultipartUploadParts"
 	MountAdministrator Action = "k3fs:Mount"
+
+	GetObjectAttributes Action = "s3:GetObjectAttributes"
+	GetObjectTagging    Action = "s3:GetObjectTagging"
+	PutObjectTagging    Action = "s3:PutObjectTagging"
+	DeleteObjectTagging Action = "s3:DeleteObjectTagging"
 )
 
 // The actions on what is set on a bucket, and on an object's ACL.

@@ -364,7 +364,7 @@ func (x *explorer) remove(path string) bool {
 
 // onlyDraft reports whether S3 does not see the path although a recovery would publish it.
 func (x *explorer) onlyDraft(path string) bool {
-	_, err := x.w.View.HeadObject(context.Background(), bucket, path, namespace.Conditions{})
+	_, err := x.w.View.HeadObject(context.Background(), bucket, path, namespace.ReadOptions{})
 	return err != nil
 }
 
@@ -400,7 +400,7 @@ func (x *explorer) copy(from, to string) bool {
 	if from == to {
 		return false
 	}
-	r, err := x.w.View.GetObject(ctx, bucket, from, namespace.Conditions{})
+	r, err := x.w.View.GetObject(ctx, bucket, from, namespace.ReadOptions{})
 	if err != nil {
 		return false
 	}

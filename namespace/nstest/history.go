@@ -113,7 +113,7 @@ func (w *World) objects() (state, error) {
 		if strings.HasSuffix(o.Key, "/") { // an explicit directory
 			continue
 		}
-		r, err := w.View.GetObject(ctx, bucket, o.Key, namespace.Conditions{})
+		r, err := w.View.GetObject(ctx, bucket, o.Key, namespace.ReadOptions{})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", o.Key, err)
 		}

@@ -100,7 +100,7 @@ func ParseCopyRange(value string, size int64) (Range, error) {
 		return Range{}, invalid
 	}
 	if to >= size {
-		return Range{}, s3err.New(s3err.InvalidArgument, "Range specified is not valid for source object of size: %d", size)
+		return Range{}, s3err.New(s3err.InvalidRange, "Range specified is not valid for source object of size: %d", size)
 	}
 	return Range{from, to - from + 1}, nil
 }

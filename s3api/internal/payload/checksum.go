@@ -140,7 +140,7 @@ func multipleChecksums() error {
 func (a Algorithm) decode(value string) ([]byte, error) {
 	sum, err := base64.StdEncoding.Strict().DecodeString(strings.Trim(value, " \t"))
 	if err != nil || len(sum) != a.size() {
-		return nil, s3err.New(s3err.InvalidRequest, "Value for %s header is invalid.", a.Header())
+		return nil, s3err.New(s3err.BadDigest, "Value for %s header is invalid.", a.Header())
 	}
 	return sum, nil
 }

@@ -152,6 +152,9 @@ func bodyLength(r *http.Request, mode sigv4.Mode) (int64, error) {
 	return int64(n), nil
 }
 
+// Algorithm is the checksum that the client sent or that is computed; empty if there is none.
+func (b *Reader) Algorithm() Algorithm { return b.expect.algorithm }
+
 // Len is the length of the decoded body in bytes, as the client declared it.
 func (b *Reader) Len() int64 { return b.length }
 

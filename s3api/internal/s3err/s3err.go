@@ -18,6 +18,7 @@ const (
 	InvalidAccessKeyID           Code = "InvalidAccessKeyId"
 	InvalidArgument              Code = "InvalidArgument"
 	InvalidDigest                Code = "InvalidDigest"
+	InvalidRange                 Code = "InvalidRange"
 	InvalidRequest               Code = "InvalidRequest"
 	InvalidToken                 Code = "InvalidToken"
 	InvalidURI                   Code = "InvalidURI"

@@ -1,0 +1,136 @@
+package s3api
+
+import (
+	"encoding/xml"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"k3fs/namespace"
+	"k3fs/s3api/internal/s3err"
+)
+
+// S3's limits of tags ("Categorizing your storage using tags"); lengths are in UTF-16 code units.
+const (
+	maxObjectTags = 10
+	maxTagKey     = 128
+	maxTagValue   = 256
+)
+
+const codeInvalidTag s3err.Code = "InvalidTag"
+
+type taggingDoc struct {
+	XMLName xml.Name `xml:"Tagging"`
+	NS      string   `xml:"xmlns,attr"`
+	Tags    []tagDoc `xml:"TagSet>Tag"`
+}
+
+type tagDoc struct{ Key, Value string }
+
+// tags of a document, checked. At most limit are allowed.
+func (d *taggingDoc) tags(limit int) ([]namespace.Tag, error) {
+	var tags []namespace.Tag
+	for _, t := range d.Tags {
+		tags = append(tags, namespace.Tag(t))
+	}
+	return tags, checkTags(tags, limit)
+}
+
+func newTaggingDoc(tags []namespace.Tag) *taggingDoc {
+	d := &taggingDoc{NS: xmlns}
+	for _, t := range tags {
+		d.Tags = append(d.Tags, tagDoc(t))
+	}
+	return d
+}
+
+// headerTags reads x-amz-tagging: tags as the query of a URL, in their order.
+func headerTags(value string) ([]namespace.Tag, error) {
+	if value == "" {
+		return nil, nil
+	}
+	var tags []namespace.Tag
+	for pair := range strings.SplitSeq(value, "&") {
+		k, v, _ := strings.Cut(pair, "=")
+		key, err1 := url.QueryUnescape(k)
+		val, err2 := url.QueryUnescape(v)
+		if err1 != nil || err2 != nil {
+			return nil, s3err.New(s3err.InvalidArgument, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
+		}
+		tags = append(tags, namespace.Tag{Key: key, Value: val})
+	}
+	return tags, checkTags(tags, maxObjectTags)
+}
+
+func checkTags(tags []namespace.Tag, limit int) error {
+	if len(tags) > limit {
+		return s3err.New(codeInvalidTag, "Object tags cannot be greater than %d", limit)
+	}
+	seen := map[string]bool{}
+	for _, t := range tags {
+		switch {
+		case !tagText(t.Key, maxTagKey) || t.Key == "":
+			return s3err.New(codeInvalidTag, "The TagKey you have provided is invalid")
+		case !tagText(t.Value, maxTagValue):
+			return s3err.New(codeInvalidTag, "The TagValue you have provided is invalid")
+		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
+			return s3err.New(codeInvalidTag, "System tags cannot be added/updated by requester")
+		case seen[t.Key]:
+			return s3err.New(codeInvalidTag, "Cannot provide multiple Tags with the same key")
+		}
+		seen[t.Key] = true
+	}
+	return nil
+}
+
+// tagText reports whether s may stand in a tag: letters, numbers, spaces and + - = . _ : / @ in any script.
+func tagText(s string, limit int) bool {
+	if !utf8.ValidString(s) || len(utf16.Encode([]rune(s))) > limit {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.In(r, unicode.L, unicode.N, unicode.M, unicode.Z) && !strings.ContainsRune("+-=._:/@", r) {
+			return false
+		}
+	}
+	return true
+}
+
+// getObjectTagging is GetObjectTagging.
+func (q *request) getObjectTagging() error {
+	tags, err := q.view.ObjectTags(q.ctx(), q.bucket, q.key)
+	if err != nil {
+		return err
+	}
+	return q.writeXML(http.StatusOK, newTaggingDoc(tags))
+}
+
+// putObjectTagging is PutObjectTagging.
+func (q *request) putObjectTagging() error {
+	var doc taggingDoc
+	if err := q.readXML(&doc); err != nil {
+		return err
+	}
+	if doc.XMLName.Local == "" {
+		return s3err.New(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+	}
+	tags, err := doc.tags(maxObjectTags)
+	if err != nil {
+		return err
+	}
+	if err := q.view.SetObjectTags(q.ctx(), q.bucket, q.key, tags); err != nil {
+		return err
+	}
+	return q.writeEmpty(http.StatusOK)
+}
+
+// deleteObjectTagging is DeleteObjectTagging.
+func (q *request) deleteObjectTagging() error {
+	if err := q.view.SetObjectTags(q.ctx(), q.bucket, q.key, nil); err != nil {
+		return err
+	}
+	return q.writeEmpty(http.StatusNoContent)
+}
