@@ -206,10 +206,11 @@ func (v *View) StatFS(ctx context.Context, ino Ino) (StatFS, error) {
 		return StatFS{}, fail("statfs", "", err)
 	}
 	u := v.fs.chunks.Usage()
-	used := v.fs.next.Load()
+	avail := max(0, u.Free-u.LowWater)
+	more := uint64(avail) / chunkstore.BlockSize // inodes come with the room for them
 	return StatFS{
-		Total: u.Total, Free: u.Free, Avail: max(0, u.Free-u.LowWater),
-		Files: used + uint64(max(0, u.Free))/chunkstore.BlockSize, FilesFree: uint64(max(0, u.Free)) / chunkstore.BlockSize,
+		Total: u.Total, Free: u.Free, Avail: avail,
+		Files: v.fs.census.used() + more, FilesFree: more,
 		NameMax: maxName,
 	}, nil
 }

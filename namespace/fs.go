@@ -70,6 +70,7 @@ type FS struct {
 	writes     *buffers // of uploads
 
 	reaper reaper
+	census census
 }
 
 // View is the namespace as one principal may use it.
@@ -102,7 +103,8 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 	if fs.region == "" {
 		fs.region = "us-east-1"
 	}
-	if err := fs.loadSuper(ctx); err != nil {
+	inodes, err := fs.loadSuper(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if err := fs.loadSettings(ctx); err != nil {
@@ -111,6 +113,7 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 	if err := fs.recover(ctx); err != nil {
 		return nil, err
 	}
+	fs.census.start(fs, inodes)
 	fs.reaper.start(fs)
 	return fs, nil
 }
@@ -120,7 +123,7 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 func (fs *FS) Close(ctx context.Context) error {
 	err := fs.publishAll(ctx)
 	fs.reaper.stop()
-	return errors.Join(err, fs.kv.Sync(ctx))
+	return errors.Join(err, fs.leave(ctx), fs.kv.Sync(ctx))
 }
 
 // As returns the namespace as p may use it.
@@ -183,6 +186,7 @@ type txn struct {
 	changes []Change // for the observers
 	quiet   bool     // nobody is to be told of changes
 	dropped bool     // there is work for the reaper
+	made    int64    // inodes, less those that it removed
 	buried  []Ino    // what this attempt removes for good and nobody may open meanwhile
 }
 
@@ -212,18 +216,22 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 	var changes []Change
 	var buried []Ino
 	var dropped bool
+	var made int64
 	quiet := fs.quiet(door)
 	err := fs.kv.Update(ctx, d, func(m metastore.Txn) error {
 		fs.files.unbury(buried)
 		t := txn{Txn: m, fs: fs, now: fs.now().UnixNano(), quiet: quiet}
 		err := fn(&t)
-		changes, buried, dropped = t.changes, t.buried, t.dropped
+		changes, buried, dropped, made = t.changes, t.buried, t.dropped, t.made
 		if err == nil && len(changes) > 0 {
 			fs.tell(door, func(o Observer) { o.Changing(changes) })
 		}
 		return err
 	})
 	fs.files.unbury(buried)
+	if made != 0 && !undone(err) {
+		fs.census.inodes.Add(made)
+	}
 	// Also after an error: a wait for durability that was cut short leaves the commit standing.
 	if len(changes) > 0 {
 		fs.tell(door, func(o Observer) { o.Changed(door, changes) })
@@ -235,13 +243,17 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 }
 
 // loadSuper reads the store's own record, and makes it and the root on first use.
-func (fs *FS) loadSuper(ctx context.Context) error {
+func (fs *FS) loadSuper(ctx context.Context) (inodes int64, err error) {
 	var super superRec
-	err := fs.kv.Update(ctx, metastore.DurableReclaim, func(t metastore.Txn) error {
+	err = fs.kv.Update(ctx, metastore.DurableReclaim, func(t metastore.Txn) error {
 		super = superRec{}
 		found, err := getRec(t, key(kSuper), &super)
-		if err != nil || found {
+		if err != nil || found && super.Inodes == 0 {
 			return err
+		}
+		if inodes = super.Inodes; found {
+			super.Inodes = 0
+			return putRec(t, key(kSuper), &super)
 		}
 		super = superRec{Format: 1, Next: uint64(RootIno) + 1}
 		now := fs.now().UnixNano()
@@ -249,14 +261,23 @@ func (fs *FS) loadSuper(ctx context.Context) error {
 		return errors.Join(putRec(t, key(kSuper), &super), putRec(t, inodeKey(RootIno), &root))
 	})
 	if err != nil {
-		return fmt.Errorf("namespace: reading the super record: %w", err)
+		return 0, fmt.Errorf("namespace: reading the super record: %w", err)
 	}
 	if super.Format != 1 {
-		return fmt.Errorf("namespace: the store has format %d, this program knows format 1", super.Format)
+		return 0, fmt.Errorf("namespace: the store has format %d, this program knows format 1", super.Format)
 	}
 	fs.next.Store(super.Next)
 	fs.limit.Store(super.Next)
-	return nil
+	fs.census.inodes.Store(inodes)
+	return inodes, nil
+}
+
+// leave notes what the next run would else have to find out.
+func (fs *FS) leave(ctx context.Context) error {
+	n := fs.census.stop()
+	return fs.kv.Update(ctx, metastore.Reclaim, func(t metastore.Txn) error {
+		return putRec(t, key(kSuper), &superRec{Format: 1, Next: fs.limit.Load(), Inodes: n})
+	})
 }
 
 // number returns a fresh number for an inode, a content or a tree. Within an update at most reserveLow

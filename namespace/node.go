@@ -62,6 +62,7 @@ func (t *txn) newInode(parent Ino, p *inodeRec, stored string, n NewNode) (*inod
 	if n.Type == Dir {
 		rec.Nlink, rec.Expl = 2, true
 	}
+	t.made++
 	return rec, nil
 }
 
@@ -358,6 +359,7 @@ func (t *txn) eraseInode(ino Ino, n *inodeRec) error {
 			return err
 		}
 	}
+	t.made--
 	return t.Delete(inodeKey(ino))
 }
 
