@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k3fs/namespace/internal/posixacl"
+	"k3fs/tenancy"
 )
 
 // held is a world with a file "f" and a directory "d" of a file "d/f" and a directory "d/sub", all of whose
@@ -159,6 +160,9 @@ func TestFlagsHold(t *testing.T) {
 			require.NoError(t, err)
 			_, err = w.CompleteUpload(bg, "bucket", "f", up.ID, []CompletePart{{Number: 1, ETag: p.ETag}}, Checksums{}, Conditions{})
 			return err
+		}},
+		{"set the object's ACL", false, false, func(w *world, _, _, _ Ino) error {
+			return w.SetObjectACL(bg, "bucket", "f", func([]byte, BucketInfo, tenancy.Settings) ([]byte, error) { return nil, nil })
 		}},
 		{"PUT in it", false, true, func(w *world, _, _, _ Ino) error { return put(w, "d/new") }},
 		{"PUT below what is not there in it", false, true, func(w *world, _, _, _ Ino) error { return put(w, "d/new/x") }},

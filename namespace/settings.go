@@ -175,6 +175,9 @@ func (v *View) SetObjectACL(ctx context.Context, bucket, objectKey string, chang
 		if err != nil {
 			return err
 		}
+		if err := o.rec.permit(actSetattr); err != nil {
+			return err
+		}
 		info, err := bucketInfo(t, b.ino)
 		if err != nil {
 			return err
