@@ -188,3 +188,37 @@ func TestCopyRangeRefuses(t *testing.T) {
 	require.NoError(t, ro.Close(ctx))
 	require.NoError(t, h.Close(ctx))
 }
+
+// A draft that was synced before, in many pieces, and whose next sync would store its change only: what it
+// lent and borrowed since has references of both files after it.
+func TestCopyRangeBetweenSyncs(t *testing.T) {
+	w := newDataStore(t)
+	ctx := context.Background()
+	src, dst := create(t, w.View, w.bucket, "src"), create(t, w.View, w.bucket, "dst")
+	scatter := func(h FileHandle, seed uint64) {
+		for i := range 2 * embedMax {
+			_, err := h.WriteAt(ctx, storetest.Bytes(100_000, seed), int64(i)<<20)
+			require.NoError(t, err)
+		}
+		require.NoError(t, h.Fsync(ctx))
+	}
+	scatter(src, 1)
+	scatter(dst, 2)
+	data := storetest.Bytes(2<<20, 3)
+	_, err := src.WriteAt(ctx, data, 5<<20)
+	require.NoError(t, err)
+	require.EqualValues(t, len(data), copyAll(t, dst, src, 5<<20, 7<<20, int64(len(data))))
+	require.NotEmpty(t, src.(*handle).f.loans)
+	require.NotEmpty(t, dst.(*handle).f.loans)
+	require.NoError(t, src.Fsync(ctx))
+	require.NoError(t, dst.Fsync(ctx))
+	require.Empty(t, src.(*handle).f.loans)
+	require.Empty(t, dst.(*handle).f.loans)
+	require.NoError(t, w.fs.Reap(ctx))
+	require.NoError(t, src.Close(ctx))
+	require.NoError(t, w.Unlink(ctx, w.bucket, "src"))
+	require.NoError(t, w.fs.Reap(ctx))
+	require.True(t, bytes.Equal(data, readAll(t, dst)[7<<20:9<<20]))
+	require.NoError(t, dst.Close(ctx))
+	require.True(t, bytes.Equal(data, w.get(t, "dst")[7<<20:9<<20]))
+}
