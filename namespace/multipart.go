@@ -62,7 +62,7 @@ func findUpload(r metastore.Reader, b *bucketDir, objectKey, id string) (uploadI
 
 func (rec *uploadRec) upload(id uploadID) Upload {
 	return Upload{ID: id.String(), Key: rec.Key, Initiated: stamp(rec.Initiated), Headers: rec.Headers, Meta: rec.Meta, Tags: tagsOf(rec.Tags),
-		Checksum: rec.Checksum, Type: rec.SumType}
+		ACL: rec.ACL, Checksum: rec.Checksum, Type: rec.SumType}
 }
 
 // CreateUpload begins a multipart upload (S3 CreateMultipartUpload).

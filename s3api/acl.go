@@ -1,9 +1,11 @@
 package s3api
 
 import (
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"k3fs/namespace"
@@ -284,7 +286,9 @@ func (q *request) writeACL(a *tenancy.ACL, fallback tenancy.TenantID) error {
 		a.Grants = []tenancy.Grant{{ID: a.Owner, Permission: tenancy.FullControl}}
 	}
 	doc := aclDoc{NS: xmlns, Owner: q.ownerByID(a.Owner)}
-	for _, g := range a.Grants {
+	grants := slices.Clone(a.Grants)
+	slices.SortStableFunc(grants, func(x, y tenancy.Grant) int { return cmp.Compare(y.Group, x.Group) }) // groups first
+	for _, g := range grants {
 		d := grantDoc{Permission: string(g.Permission), Grantee: granteeDoc{XSI: xsi}}
 		if g.Group != "" {
 			d.Grantee.Type, d.Grantee.URI = "Group", groupURIs[g.Group]

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"k3fs/namespace"
 	"k3fs/s3api/internal/payload"
 	"k3fs/s3api/internal/s3err"
 	"k3fs/tenancy"
@@ -140,10 +141,29 @@ func (q *request) createBucket() error {
 		return err
 	}
 	if err := q.view.CreateBucketWith(q.ctx(), q.bucket, q.s.o.Region, settings); err != nil {
-		return err
+		if err = q.madeAgain(err, settings); err != nil {
+			return err
+		}
 	}
 	q.w.Header().Set("Location", "/"+q.bucket)
 	return q.writeEmpty(http.StatusOK)
+}
+
+// madeAgain answers who makes a bucket that it has: in us-east-1 that is no error on S3, as long as nothing about
+// the bucket would change.
+func (q *request) madeAgain(err error, settings tenancy.Settings) error {
+	var e *namespace.Error
+	if q.s.o.Region != "us-east-1" || !errors.As(err, &e) || e.Kind != namespace.BucketOwned {
+		return err
+	}
+	_, has, err := q.view.BucketSettings(q.ctx(), q.bucket, tenancy.ListBucket)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(has[tenancy.SettingACL], settings[tenancy.SettingACL]) || has.Ownership() != settings.Ownership() {
+		return s3err.New("BucketAlreadyExists", "The bucket exists, and is yours, with another ACL or ownership. Change those instead.")
+	}
+	return nil
 }
 
 // newBucketSettings are what CreateBucket sets: who owns objects, and the ACL that its headers ask for.

@@ -45,7 +45,11 @@ func (q *request) answerOrigin() {
 	if err != nil || c == nil {
 		return // the request itself says what is wrong
 	}
-	if r := c.Find(origin, q.r.Method, nil); r != nil {
+	method := q.r.Method
+	if asked := q.r.Header.Get("Access-Control-Request-Method"); asked != "" {
+		method = asked
+	}
+	if r := c.Find(origin, method, nil); r != nil {
 		r.Answer(h, origin, nil, false)
 	}
 }

@@ -97,7 +97,7 @@ var codeStatus = map[s3err.Code]int{
 	codePrecondition:            412,
 	codeAccessForbidden:         403,
 
-	"NoSuchBucketPolicy": 404, "NoSuchTagSet": 404, "NoSuchCORSConfiguration": 404, "NoSuchWebsiteConfiguration": 404,
+	"BucketAlreadyExists": 409, "NoSuchBucketPolicy": 404, "NoSuchTagSet": 404, "NoSuchCORSConfiguration": 404, "NoSuchWebsiteConfiguration": 404,
 	"NoSuchLifecycleConfiguration": 404, "OwnershipControlsNotFoundError": 404, "NoSuchPublicAccessBlockConfiguration": 404,
 	"ServerSideEncryptionConfigurationNotFoundError": 404,
 }

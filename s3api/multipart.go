@@ -11,6 +11,7 @@ import (
 	"k3fs/s3api/internal/header"
 	"k3fs/s3api/internal/payload"
 	"k3fs/s3api/internal/s3err"
+	"k3fs/tenancy"
 )
 
 const maxPart = 10000 // the highest part number
@@ -253,7 +254,7 @@ func (q *request) listParts() error {
 	w.text("Bucket", q.bucket)
 	w.key("Key", q.key)
 	w.text("UploadId", u.ID)
-	o := q.ownerOf(q.identity.Principal.Tenant)
+	o := q.uploadOwner(u)
 	w.owner("Initiator", o)
 	w.owner("Owner", o)
 	w.elem("StorageClass", storageClass(u.Headers))
@@ -272,6 +273,14 @@ func (q *request) listParts() error {
 	}
 	w.close("ListPartsResult")
 	return q.writeRawXML(http.StatusOK, w.Bytes())
+}
+
+// uploadOwner is who owns the object to be: the bucket's owner, unless the upload's ACL says another.
+func (q *request) uploadOwner(u namespace.Upload) *owner {
+	if a, err := tenancy.DecodeACL(u.ACL); err == nil && a.Owner != "" {
+		return q.ownerByID(a.Owner)
+	}
+	return q.ownerOf(q.identity.Principal.Tenant)
 }
 
 func (w *xmlWriter) part(p namespace.Part) {
@@ -315,9 +324,8 @@ func (q *request) listUploads() error {
 	}
 	w.elem("MaxUploads", strconv.Itoa(l.max))
 	w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
-	o := q.ownerOf(q.identity.Principal.Tenant)
 	for _, u := range page.Uploads {
-		w.upload(u, o, u.Initiated)
+		w.upload(u, q.uploadOwner(u), u.Initiated)
 	}
 	l.prefixes(page.Prefixes)
 	w.close("ListMultipartUploadsResult")

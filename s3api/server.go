@@ -265,10 +265,11 @@ func (q *request) objectURL(key string) string {
 	return q.scheme() + "://" + printable(q.r.Host) + (&url.URL{Path: path}).EscapedPath()
 }
 
-// hideFromAnonymous: who has no credentials is not told which buckets exist.
+// hideFromAnonymous: who has no credentials is not told which buckets exist; but where ACLs are on by default, and
+// every bucket is known, it is as on AWS.
 func (q *request) hideFromAnonymous(err error) error {
 	var e *namespace.Error
-	if q.identity.Mechanism == sigv4.Anonymous && errors.As(err, &e) && e.Kind == namespace.NoBucket {
+	if q.identity.Mechanism == sigv4.Anonymous && q.s.o.Ownership == tenancy.OwnerEnforced && errors.As(err, &e) && e.Kind == namespace.NoBucket {
 		return &namespace.Error{Op: e.Op, Kind: namespace.Access}
 	}
 	return err

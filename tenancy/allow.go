@@ -60,6 +60,9 @@ func decide(p Principal, a Action, r *Resource, parse policyParser) error {
 		permitted = p.Root && (own || p.known() && r.Owner == 0)
 	case ofBucket:
 		permitted, err = decideBucket(p, a, r, own, parse)
+		if err == nil && !own && r.Settings != nil && r.Object != nil && objectPermission[a] != "" {
+			permitted, err = hideAbsent(p, r, permitted, parse)
+		}
 	}
 	switch {
 	case err != nil:
@@ -104,6 +107,29 @@ func decideBucket(p Principal, a Action, r *Resource, own bool, parse policyPars
 	return r.granted(p, a, !block.IgnorePublicAcls)
 }
 
+// hideAbsent lets others learn that an object is not there, which the namespace tells whom it lets in, if and
+// only if they may list its name.
+func hideAbsent(p Principal, r *Resource, permitted bool, parse policyParser) (bool, error) {
+	switch _, err := r.Object(); {
+	case err == nil:
+		return permitted, nil
+	case !errors.Is(err, ErrNoObject):
+		return false, err
+	}
+	asked := p
+	asked.Request = &Request{Values: func(key string) []string {
+		if key == "s3:prefix" {
+			return []string{r.Key}
+		}
+		if p.Request == nil || p.Request.Values == nil {
+			return nil
+		}
+		return p.Request.Values(key)
+	}}
+	list := Resource{Owner: r.Owner, Bucket: r.Bucket, Settings: r.Settings}
+	return decideBucket(asked, ListBucket, &list, false, parse)
+}
+
 func ofPolicy(a Action) bool {
 	return a == GetBucketPolicy || a == PutBucketPolicy || a == DeleteBucketPolicy
 }
@@ -127,8 +153,8 @@ func (r *Resource) granted(p Principal, a Action, public bool) (bool, error) {
 		return false, nil
 	}
 	rules, err := r.Object()
-	if errors.Is(err, ErrNoObject) { // who may list the bucket is told so, others are not
-		return r.granted(p, ListBucket, public)
+	if errors.Is(err, ErrNoObject) {
+		return false, nil
 	}
 	if err != nil {
 		return false, err

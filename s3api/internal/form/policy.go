@@ -189,7 +189,7 @@ func (p *Policy) Check(now time.Time, bucket string, fields map[string]string) e
 		}
 		holds := ok && value == c.value
 		if c.prefix {
-			holds = ok && prefixes(c.field, value, c.value)
+			holds = ok && prefixes(c.field, value, c.value) || !ok && c.value == "" // any value, or none
 		}
 		if !holds {
 			return denied("Policy Condition failed: the field \"" + c.field + "\"")
