@@ -45,6 +45,7 @@ func newWorld(t testing.TB) *world {
 	w := &world{t: t}
 	w.mine, err = ten.EnsureRoot(ctx, "AKIAMINE00000000", "mine-secret-mine-secret-mine-secret-1234")
 	require.NoError(t, err)
+	require.NoError(t, ten.EnsureKMSKey(ctx, tenancy.FirstTenant, "mine"))
 	other, err := ten.CreateTenant(ctx, "other")
 	require.NoError(t, err)
 	w.theirs = other.ID
@@ -56,7 +57,7 @@ func newWorld(t testing.TB) *world {
 	w.fs, err = namespace.Open(ctx, namespace.Options{KV: kv, Chunks: chunks, Authority: ten, Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.fs.Close(ctx)) })
-	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Tenants: ten, SignatureV2: true, Domains: []string{"s3.example.com"}, WebsiteDomains: []string{"web.example.com"}, Logger: quiet})
+	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Tenants: ten, KMSKey: ten.KMSKey, SignatureV2: true, Domains: []string{"s3.example.com"}, WebsiteDomains: []string{"web.example.com"}, Logger: quiet})
 	require.NoError(t, err)
 	w.srv = httptest.NewServer(door)
 	t.Cleanup(func() {
