@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"k3fs/daemon/control"
+	"k3fs/fusefs"
 	"k3fs/fusefs/locks"
 	"k3fs/namespace"
 	"k3fs/s3api"
@@ -32,6 +33,7 @@ type Daemon struct {
 	mounts  *mounts
 	control *control.Server
 	locks   locks.Table
+	peers   fusefs.Peers
 	health  *health
 	metrics *metrics
 

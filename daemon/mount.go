@@ -49,7 +49,7 @@ func (d *Daemon) openMount(ctx context.Context) (err error) {
 func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, o fusefs.Options) (*mount, error) {
 	caches := fusefs.NewInvalidator()
 	m := &mount{point: o.Dir, log: d.log, unwatch: d.ns.Observe(caches)}
-	o.FS, o.Invalidator, o.Locks = d.ns.As(who).Through(caches), caches, &d.locks
+	o.FS, o.Invalidator, o.Locks, o.Peers = d.ns.As(who).Through(caches), caches, &d.locks, &d.peers
 	o.UnmountGrace, o.Logger, o.Metrics = d.share(unmountGrace), d.log, fuseMetrics{d.metrics}
 	var err error
 	if m.door, err = fusefs.Mount(ctx, o); err != nil {

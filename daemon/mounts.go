@@ -86,7 +86,7 @@ func (s *mounts) make(ctx context.Context, who tenancy.Principal, want wanted, d
 	o := want.Options
 	m, err := s.d.attach(ctx, who, fusefs.Options{
 		Dir: want.Dir, Target: fmt.Sprintf("/proc/self/fd/%d", dir.Fd()), FSName: want.Source, Root: root,
-		AllowOther: o.AllowOther, ReadOnly: o.ReadOnly, SyncOnClose: o.SyncOnClose, Owners: o.Owners,
+		AllowOther: o.AllowOther, ReadOnly: o.ReadOnly, SyncOnClose: o.SyncOnClose, Owners: o.Owners, WriteThrough: !o.WriteBack,
 		User: want.UID, Group: want.GID, Flags: uintptr(o.Flags), Suid: o.Suid, Dev: o.Dev,
 		EntryTTL: timeout(o.Entry), AttrTTL: timeout(o.Attr),
 	})

@@ -31,6 +31,7 @@ func (m *Mountpoint) attach() error {
 	m.server = server
 	m.door.kernel = server
 	m.door.inv.attach(server, m.opts.Root)
+	m.opts.Peers.add(m.door.inv)
 	return nil
 }
 
@@ -109,7 +110,7 @@ func (m *Mountpoint) serverOptions() *fuse.MountOptions {
 		EnableLocks:              true,
 		ExplicitDataCacheControl: true,
 		DisableSplice:            true,
-		ExtraCapabilities:        capabilities,
+		ExtraCapabilities:        m.capabilities(),
 		DisabledCapabilities:     fuse.CAP_PASSTHROUGH,
 		Logger:                   slog.NewLogLogger(m.opts.Logger.Handler(), slog.LevelWarn),
 	}
@@ -121,6 +122,13 @@ func (m *Mountpoint) serverOptions() *fuse.MountOptions {
 		}
 	}
 	return o
+}
+
+func (m *Mountpoint) capabilities() uint64 {
+	if m.opts.WriteThrough {
+		return capabilities &^ fuse.CAP_WRITEBACK_CACHE
+	}
+	return capabilities
 }
 
 // disarmPoll keeps this process from hanging when it opens files of its own mount: the Go runtime asks the

@@ -87,6 +87,9 @@ func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut)
 		return fuse.OK
 	}
 	s := d.changes(in)
+	if s.Size != nil {
+		defer d.changing(namespace.Ino(in.NodeId), 0, 0)()
+	}
 	a, err := d.fs.SetAttr(background, namespace.Ino(in.NodeId), s)
 	if isWriteback(in) && s.Touch && err != nil && kindOf(err) == namespace.NotPermitted {
 		// It became immutable while it was open for writing: its times stay, and fsync(2) doesn't fail.

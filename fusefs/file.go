@@ -40,6 +40,9 @@ func (d *door) opened(h namespace.FileHandle, write bool, out *fuse.OpenOut) {
 // Open implements fuse.RawFileSystem.
 func (d *door) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	f := openFlags(in.Flags)
+	if f.Trunc {
+		defer d.changing(namespace.Ino(in.NodeId), 0, 0)()
+	}
 	h, err := d.fs.Open(background, namespace.Ino(in.NodeId), f)
 	if err != nil {
 		return d.stale(err)
@@ -60,6 +63,9 @@ func (d *door) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fu
 	a, h, err := d.fs.Create(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode, in.Umask), f)
 	if err != nil {
 		return d.status(err)
+	}
+	if f.Trunc { // it may have been there
+		defer d.changing(a.Ino, 0, 0)()
 	}
 	if f.Trunc && in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0 {
 		if err := d.killPriv(h); err != nil {
@@ -101,11 +107,31 @@ func (d *door) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, 
 			return 0, d.status(err)
 		}
 	}
+	if d.opts.WriteThrough && in.Flags&syscall.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
+		return d.append(f, in, data)
+	}
+	defer d.changing(f.Ino(), int64(in.Offset), int64(len(data)))()
 	n, err := f.WriteAt(background, data, int64(in.Offset))
 	if err != nil {
 		return 0, d.status(err)
 	}
 	return uint32(n), fuse.OK
+}
+
+// append writes at the end, wherever the kernel thinks that it is: another mount may have appended since.
+func (d *door) append(f *file, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	changed := d.changing(f.Ino(), int64(in.Offset), 0)
+	off, err := f.Append(background, data)
+	changed()
+	if err != nil {
+		return 0, d.status(err)
+	}
+	if off != int64(in.Offset) {
+		// The kernel keeps the bytes where it thinks that they went. It holds these pages until it is answered.
+		d.inv.mark([]namespace.Change{{Ino: f.Ino()}})
+		go d.kernel.InodeNotify(in.NodeId, 0, 0)
+	}
+	return uint32(len(data)), fuse.OK
 }
 
 // Lseek implements fuse.RawFileSystem. The kernel asks for SEEK_DATA and SEEK_HOLE without writing back

@@ -54,6 +54,7 @@ func Mount(ctx context.Context, o Options) (*Mountpoint, error) {
 // serve answers requests until the mount is gone.
 func (m *Mountpoint) serve() {
 	m.server.Serve()
+	m.opts.Peers.remove(m.door.inv)
 	m.door.inv.detach()
 	m.door.closeAll()
 	close(m.done)

@@ -24,6 +24,14 @@ type Options struct {
 	// Locks is the table of file locks, one for all mounts of a daemon. Nil means one of this mount's own.
 	Locks *locks.Table
 
+	// Peers are the other mounts of the same files. Nil means that there are none.
+	Peers *Peers
+
+	// WriteThrough hands each write(2) to FS at once. Else the kernel gathers small ones (its writeback cache), and
+	// trusts its own idea of a file's size and mtime: other mounts see what was written when it is flushed, and
+	// this one doesn't see that others changed the size of a file that it knows.
+	WriteThrough bool
+
 	Root   namespace.Ino // the directory to show as the root; 0 means FS's own root
 	Owners Owners        // whose the files seem to be
 
@@ -70,6 +78,9 @@ type Metrics interface {
 func (o Options) withDefaults() Options {
 	if o.FSName == "" {
 		o.FSName = "k3fs"
+	}
+	if o.Peers == nil {
+		o.Peers = new(Peers)
 	}
 	if o.Root == 0 {
 		o.Root = namespace.RootIno

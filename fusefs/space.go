@@ -30,6 +30,7 @@ func (d *door) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	if err := d.dropPriv(&in.InHeader, f); err != nil {
 		return d.status(err)
 	}
+	defer d.changing(f.Ino(), 0, 0)()
 	keep := in.Mode&unix.FALLOC_FL_KEEP_SIZE != 0
 	return d.status(f.Allocate(background, mode, keep, int64(in.Offset), int64(in.Length)))
 }
@@ -47,6 +48,7 @@ func (d *door) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint3
 	if err := d.dropPriv(&in.InHeader, dst); err != nil {
 		return 0, d.status(err)
 	}
+	defer d.changing(dst.Ino(), int64(in.OffOut), 0)()
 	n, err := dst.CopyFrom(background, src.FileHandle, int64(in.OffIn), int64(in.OffOut), int64(min(in.Len, maxCopy)))
 	return uint32(n), d.status(err)
 }

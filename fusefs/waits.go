@@ -9,12 +9,13 @@ import (
 )
 
 // An entry notification takes the lock of its directory, which the kernel holds during each request that
-// changes the directory. Two mounts that change one directory at the same time would so wait for each other
-// for ever: the request of each, before it answers, wants the lock that the other one's holds until it is
+// changes the directory; one of bytes takes the locks of pages, which it holds during each request that reads or
+// writes them. Two mounts that change one directory, or write one page, at the same time would so wait for each
+// other for ever: the request of each, before it answers, wants the lock that the other one's holds until it is
 // answered. So each wait is noted at the mount whose request waits, and one that would close a circle does not
 // wait: its notification follows as soon as the lock is free, which is when the other request is
-// answered. Both changed the directory at the same instant, and in this moment only may the one that was answered
-// first be still unseen by a name that the other mount has cached.
+// answered. Both made their change at the same instant, and in this moment only may the one that was answered
+// first be still unseen by what the other mount has cached.
 
 // waitMost bounds a wait for a lock that somebody else holds: a reader of the directory whose memory is slow.
 const waitMost = 10 * time.Second
@@ -25,10 +26,10 @@ type waits struct {
 	all []*wait // guarded by mu
 }
 
-// wait is one request, which holds the locks of dirs in its own mount and wants those of dirs in another.
+// wait is one request, which holds the locks of inos in its own mount and wants those of inos in another.
 type wait struct {
 	of   *Invalidator
-	dirs []namespace.Ino
+	inos []namespace.Ino
 }
 
 // forgetEntries makes the kernel forget the entries that by's mount changed, or another door (by is no
@@ -43,17 +44,27 @@ func (v *Invalidator) forgetEntries(k notifier, by namespace.Observer, changes [
 	if len(dirs) == 0 {
 		return
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	mount, _ := by.(*Invalidator)
+	v.await(mount, dirs, func() {
 		for _, c := range changes {
 			if c.Parent != 0 {
 				k.EntryNotify(v.node(c.Parent), c.Name)
 			}
 		}
+	})
+}
+
+// await lets notify give notifications to this mount's kernel, which take locks of inos, on behalf of a request of
+// mount (nil: of no mount) which holds the locks of the same inodes there. It returns when they are given, or
+// when waiting for that would be for ever.
+func (v *Invalidator) await(mount *Invalidator, inos []namespace.Ino, notify func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		notify()
 	}()
-	if mount, ok := by.(*Invalidator); ok {
-		w := mount.waits.add(v, dirs)
+	if mount != nil {
+		w := mount.waits.add(v, inos)
 		defer mount.waits.remove(w)
 		if v.blocks(w, mount, nil) {
 			return
@@ -74,7 +85,7 @@ func (v *Invalidator) blocks(w *wait, first *Invalidator, passed []*Invalidator)
 		return false
 	}
 	passed = append(passed, v)
-	for _, next := range v.waits.holding(w.dirs) {
+	for _, next := range v.waits.holding(w.inos) {
 		if next.of == first || next.of.blocks(next, first, passed) {
 			return true
 		}
@@ -82,8 +93,8 @@ func (v *Invalidator) blocks(w *wait, first *Invalidator, passed []*Invalidator)
 	return false
 }
 
-func (s *waits) add(of *Invalidator, dirs []namespace.Ino) *wait {
-	w := &wait{of: of, dirs: dirs}
+func (s *waits) add(of *Invalidator, inos []namespace.Ino) *wait {
+	w := &wait{of: of, inos: inos}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all = append(s.all, w)
@@ -96,13 +107,13 @@ func (s *waits) remove(w *wait) {
 	s.all = slices.DeleteFunc(s.all, func(x *wait) bool { return x == w })
 }
 
-// holding returns the waits of requests that hold the lock of one of dirs.
-func (s *waits) holding(dirs []namespace.Ino) []*wait {
+// holding returns the waits of requests that hold a lock of one of inos.
+func (s *waits) holding(inos []namespace.Ino) []*wait {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var found []*wait
 	for _, w := range s.all {
-		if slices.ContainsFunc(w.dirs, func(d namespace.Ino) bool { return slices.Contains(dirs, d) }) {
+		if slices.ContainsFunc(w.inos, func(i namespace.Ino) bool { return slices.Contains(inos, i) }) {
 			found = append(found, w)
 		}
 	}

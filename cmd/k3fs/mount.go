@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"github.com/spf13/cobra"
@@ -265,7 +266,7 @@ func umountDir(ctx context.Context, socket, name string, lazy bool) error {
 	case at.FSType != mountType:
 		return control.Errorf(control.Failed, "what is mounted at %s is no k3fs but %s: use umount(8)", dir, at.FSType)
 	}
-	if unix.Statfs(dir, new(unix.Statfs_t)) == unix.ENOTCONN {
+	if dead(dir) {
 		return failedUmount(detach(dir, true), dir)
 	}
 	_, err = control.Ask(ctx, socket, control.Request{Op: control.OpUmount, Dir: dir, Lazy: lazy}, "", nil)
@@ -367,6 +368,21 @@ func usersOf(dir string) []string {
 	return users
 }
 
+// deadWithin is how long a mount may take to say that it is dead. One that hangs is not.
+const deadWithin = time.Second
+
+// dead reports whether a mount's daemon has ended without unmounting.
+func dead(dir string) bool {
+	said := make(chan error, 1)
+	go func() { said <- unix.Statfs(dir, new(unix.Statfs_t)) }()
+	select {
+	case err := <-said:
+		return err == unix.ENOTCONN
+	case <-time.After(deadWithin):
+		return false
+	}
+}
+
 // listMounts prints the mounts of this host.
 func listMounts(w io.Writer) error {
 	all, err := mountinfo.GetMounts(mountinfo.FSTypeFilter(mountType))
@@ -375,7 +391,7 @@ func listMounts(w io.Writer) error {
 	}
 	for _, m := range all {
 		state := ""
-		if unix.Statfs(m.Mountpoint, new(unix.Statfs_t)) == unix.ENOTCONN {
+		if dead(m.Mountpoint) {
 			state = " dead: its daemon was killed; 'k3fs umount' removes it"
 		}
 		if _, err := fmt.Fprintf(w, "%s on %s (%s)%s\n", m.Source, m.Mountpoint, m.Options+","+m.VFSOptions, state); err != nil {

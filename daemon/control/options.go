@@ -17,6 +17,7 @@ type Options struct {
 	ReadOnly    bool           `json:",omitempty"`
 	AllowOther  bool           `json:",omitempty"`
 	SyncOnClose bool           `json:",omitempty"`
+	WriteBack   bool           `json:",omitempty"` // the kernel gathers small writes
 	Suid        bool           `json:",omitempty"`
 	Dev         bool           `json:",omitempty"`
 	Flags       uint64         `json:",omitempty"` // MS_* of mount(2)
@@ -113,7 +114,8 @@ func (p *parser) option(name, value string) (known bool, err error) {
 func (p *parser) switches() map[string]func() {
 	return map[string]func(){
 		"ro": func() { p.o.ReadOnly = true }, "rw": func() { p.o.ReadOnly = false },
-		"allow_other":   func() { p.o.AllowOther = true },
+		"allow_other": func() { p.o.AllowOther = true },
+		"writeback":   func() { p.o.WriteBack = true }, "nowriteback": func() { p.o.WriteBack = false },
 		"sync_on_close": func() { p.o.SyncOnClose = true },
 		"suid":          func() { p.o.Suid = true }, "nosuid": func() { p.o.Suid = false },
 		"dev": func() { p.o.Dev = true }, "nodev": func() { p.o.Dev = false },
