@@ -23,11 +23,26 @@ BENCH    ?=
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: DATA=dir (run), BENCH="arguments" (bench), FUZZTIME=3s (fuzz), STATES=100000 (crash),\n           K3FS_E2E=long (e2e)\n'
+	@printf '\nVariables: DATA=dir (run), DESTDIR=, PREFIX=/usr/local (install), BENCH="arguments" (bench), FUZZTIME=3s (fuzz), STATES=100000 (crash),\n           K3FS_E2E=long (e2e)\n'
 
 .PHONY: build
 build: ## build bin/k3fs, a static binary
 	@CGO_ENABLED=0 go build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o bin/k3fs ./cmd/k3fs
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+# Where mount(8) looks for its helpers.
+SBINDIR    ?= /sbin
+
+.PHONY: install
+install: build ## install k3fs, mount(8)'s helpers and the systemd files, below DESTDIR
+	@install -D -m 0755 bin/k3fs $(DESTDIR)$(PREFIX)/bin/k3fs
+	@install -d $(DESTDIR)$(SBINDIR)
+	@for helper in mount.fuse.k3fs mount.k3fs; do ln -sf $(PREFIX)/bin/k3fs $(DESTDIR)$(SBINDIR)/$$helper; done
+	@install -D -m 0644 systemd/k3fs.service $(DESTDIR)$(SYSCONFDIR)/systemd/system/k3fs.service
+	@install -D -m 0644 systemd/k3fs.tmpfiles $(DESTDIR)$(SYSCONFDIR)/tmpfiles.d/k3fs.conf
+	@sed -i 's|/usr/local/bin/k3fs|$(PREFIX)/bin/k3fs|' $(DESTDIR)$(SYSCONFDIR)/systemd/system/k3fs.service
+	@echo "installed; next: systemd-tmpfiles --create k3fs.conf && systemctl enable --now k3fs"
 
 .PHONY: run
 run: ## check, build and start k3fs with both doors, on a throw-away directory or on DATA=dir

@@ -92,6 +92,9 @@ type MountConfig struct {
 	ReadOnly    bool   `koanf:"read_only"`
 	SyncOnClose bool   `koanf:"sync_on_close"`
 
+	// WriteBack lets the kernel gather small writes of this mount, which is fast and not coherent with other
+	// mounts of the same files (fusefs.Options.WriteThrough).
+	WriteBack bool `koanf:"writeback"`
 	// UserAllowOther lets callers of "k3fs mount" who aren't root use allow_other.
 	UserAllowOther bool `koanf:"user_allow_other"`
 }
@@ -139,7 +142,7 @@ func Defaults() Config {
 			MaxHeader: 64 << 10, MaxConnections: 32768, AccessLogFormat: "s3",
 			ObjectOwnership: string(tenancy.OwnerEnforced),
 		},
-		Mount:   MountConfig{AllowOther: true},
+		Mount:   MountConfig{AllowOther: true, WriteBack: true},
 		Admin:   AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
 		Control: ControlConfig{Listen: control.Socket},
 		Limits:  LimitsConfig{Memory: 352 << 20, StopDeadline: 9 * time.Second},

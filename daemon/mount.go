@@ -37,6 +37,7 @@ func (d *Daemon) openMount(ctx context.Context) (err error) {
 	}
 	d.mount, err = d.attach(ctx, tenancy.Root(tenancy.FirstTenant), fusefs.Options{
 		Dir: point, AllowOther: d.cfg.Mount.AllowOther, ReadOnly: d.cfg.Mount.ReadOnly, SyncOnClose: d.cfg.Mount.SyncOnClose,
+		WriteThrough: !d.cfg.Mount.WriteBack,
 	})
 	if err == nil {
 		d.health.gone.Store(new(d.mount.door.Done()))
@@ -50,6 +51,10 @@ func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, o fusefs.Opt
 	caches := fusefs.NewInvalidator()
 	m := &mount{point: o.Dir, log: d.log, unwatch: d.ns.Observe(caches)}
 	o.FS, o.Invalidator, o.Locks, o.Peers = d.ns.As(who).Through(caches), caches, &d.locks, &d.peers
+	if own := &o.Owners; os.Geteuid() != 0 && own.UID == nil && own.GID == nil && len(own.UIDs)+len(own.GIDs) == 0 {
+		// Only this user gets in, and files of root (as S3 makes them) would be closed to him.
+		own.UID, own.GID = new(uint32(os.Geteuid())), new(uint32(os.Getegid()))
+	}
 	o.UnmountGrace, o.Logger, o.Metrics = d.share(unmountGrace), d.log, fuseMetrics{d.metrics}
 	var err error
 	if m.door, err = fusefs.Mount(ctx, o); err != nil {

@@ -22,7 +22,7 @@ func (m *Mountpoint) attach() error {
 		raw = &metered{door: m.door, to: m.opts.Metrics}
 	}
 	server, err := m.attachSelf(raw)
-	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
+	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
 		server, err = m.attachHelped(raw)
 	}
 	if err != nil {

@@ -97,3 +97,37 @@ func TestTmpfilesAndSysusersParse(t *testing.T) {
 		require.DirExists(t, filepath.Join(root, dir))
 	}
 }
+
+// The example mounts verify beside the service that they need.
+func TestTheMountUnitsVerify(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "k3fs.service"), []byte(unit(t)), 0o600))
+	args := []string{"verify", "--man=no"}
+	for _, name := range []string{"mnt-models.mount", "mnt-models.automount"} {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, text, 0o600))
+		args = append(args, path)
+	}
+	run := func() (string, error) {
+		out, err := exec.Command(tool(t, "systemd-analyze"), args...).CombinedOutput()
+		var ours []string
+		for line := range strings.SplitSeq(string(out), "\n") {
+			if strings.Contains(line, "mnt-models") || strings.Contains(line, "k3fs") {
+				ours = append(ours, line)
+			}
+		}
+		return strings.Join(ours, "\n"), err
+	}
+	out, err := run()
+	require.NoError(t, err, out)
+	require.Empty(t, out)
+
+	text, err := os.ReadFile("mnt-models.mount")
+	require.NoError(t, err)
+	wrong := strings.Replace(string(text), "Where=/mnt/models", "Where=/mnt/other", 1)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "mnt-models.mount"), []byte(wrong), 0o600))
+	_, err = run()
+	require.Error(t, err, "a unit whose name is not its mount point's")
+}

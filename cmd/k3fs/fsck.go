@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -51,7 +52,7 @@ done, 16 wrong usage, 32 interrupted.`,
 		if err != nil {
 			return fsckFailed(cmd, fsckUsage, err)
 		}
-		report, err := daemon.Fsck(cmd.Context(), cfg, *deep, daemon.NewLogger(cfg.Log, os.Stderr))
+		report, err := daemon.Fsck(cmd.Context(), cfg, *deep, daemon.NewLogger(cfg.Log, new(slog.LevelVar), os.Stderr))
 		if cmd.Context().Err() != nil {
 			return fsckFailed(cmd, fsckCanceled, cmd.Context().Err())
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -54,11 +55,17 @@ Without them credentials are made once, and kept in root-credentials in the data
 	f.String("log-level", def.Log.Level, "debug, info, warn or error")
 	f.String("log-format", def.Log.Format, "text, json, or auto: text on a terminal")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := daemon.Load(daemon.Sources{File: *file, Environ: os.Environ(), Flags: given(f)})
+		load := func() (daemon.Config, error) {
+			return daemon.Load(daemon.Sources{File: *file, Environ: os.Environ(), Flags: given(f)})
+		}
+		cfg, err := load()
 		if err != nil {
 			return err
 		}
-		return daemon.Run(cmd.Context(), cfg, version, daemon.NewLogger(cfg.Log, os.Stderr))
+		level := new(slog.LevelVar)
+		log := daemon.NewLogger(cfg.Log, level, os.Stderr)
+		daemon.FollowHangups(cmd.Context(), load, level, log)
+		return daemon.Run(cmd.Context(), cfg, version, log)
 	}
 	return cmd
 }

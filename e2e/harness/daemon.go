@@ -29,13 +29,14 @@ const StopWithin = 10 * time.Second
 
 // Options say what to start. The zero value is a daemon over fresh temporary directories.
 type Options struct {
-	Binary string        // default: Binary()
-	Dir    string        // parent of what is made here; default: a temporary directory of the caller
-	Data   string        // default: Dir/data
-	Mount  string        // default: Dir/mnt
-	Args   []string      // further arguments of serve
-	Env    []string      // further environment
-	Ready  time.Duration // how long a start may take; default 30 s
+	Binary string              // default: Binary()
+	Dir    string              // parent of what is made here; default: a temporary directory of the caller
+	Data   string              // default: Dir/data
+	Mount  string              // default: Dir/mnt
+	Args   []string            // further arguments of serve
+	Env    []string            // further environment
+	User   *syscall.Credential // who runs it; default: the tests' user
+	Ready  time.Duration       // how long a start may take; default 30 s
 }
 
 // Daemon is one k3fs, which may be started, stopped and killed repeatedly over the same directories.
@@ -71,6 +72,11 @@ func NewDaemon(o Options) (*Daemon, error) {
 	for _, dir := range []string{o.Data, o.Mount} {
 		if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, err
+		}
+		if o.User != nil {
+			if err := os.Chown(dir, int(o.User.Uid), int(o.User.Gid)); err != nil {
+				return nil, err
+			}
 		}
 	}
 	ports, err := freePorts(2)
@@ -168,11 +174,12 @@ func (d *Daemon) Start() error {
 	}
 	args := append([]string{"serve", "--data", d.Data, "--s3", d.S3, "--admin", d.Admin, "--mount", d.Mount}, d.opts.Args...)
 	cmd := exec.Command(d.opts.Binary, args...)
-	cmd.Env = append(append(os.Environ(), "K3FS_ROOT_ACCESS_KEY="+AccessKey, "K3FS_ROOT_SECRET_KEY="+SecretKey), d.opts.Env...)
+	cmd.Env = append(append(os.Environ(), "K3FS_ROOT_ACCESS_KEY="+AccessKey, "K3FS_ROOT_SECRET_KEY="+SecretKey,
+		"K3FS_CONTROL__LISTEN="), d.opts.Env...) // the socket in the data directory is enough
 	cmd.Stdout, cmd.Stderr = &d.log, &d.log
 	// Own group: a signal to the tests (an interrupt) must not reach it before the harness acts. If
 	// the tests themselves die, the daemon is told to stop, and unmounts.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM, Credential: d.opts.User}
 	mark := d.log.Len()
 	if err := cmd.Start(); err != nil {
 		return err
