@@ -48,6 +48,12 @@
 // Notifications block on locks that the kernel holds while it waits for our replies. So Changed must be
 // called with no lock held that a request needs, and is never called from a request of the same mount.
 //
+// # Several mounts
+//
+// Each mount has its own Invalidator, which hears of what the others change in names and attributes (as of what S3
+// changes), and Peers tell of bytes. A mount whose root is a directory, or that shows other owners, looks at FS
+// through a window (window.go). That two mounts never wait for each other's kernels for ever is in waits.go.
+//
 // # Interrupts
 //
 // Any signal makes the kernel send INTERRUPT, also one that the program handles without noticing (the Go
@@ -61,7 +67,7 @@
 //
 // # Locks, in the order in which they may be taken
 //
-//	dir.mu  <  table.mu, writers.mu, leases.mu, Invalidator.mu
+//	dir.mu  <  table.mu, writers.mu, leases.mu, Invalidator.mu, Peers.mu, waits.mu
 //
 // No lock but dir.mu is held while the namespace is called.
 package fusefs
