@@ -306,16 +306,16 @@ func blockedInKernel(t *testing.T, path string) int {
 	return len(regexp.MustCompile(fmt.Sprintf(`(?m)^\d+: +->.*:%d `, st.Ino)).FindAll(b, -1))
 }
 
-// twoMounts mounts a real namespace twice, with one table of locks, and returns a bucket in each.
+// twoMounts mounts a real namespace twice, as a daemon does on demand, and returns its table of locks and a bucket in each.
 func twoMounts(t *testing.T) (*locks.Table, string, string) {
 	needsFUSE(t)
-	table := &locks.Table{}
+	table, peers := &locks.Table{}, &Peers{}
 	first, second := NewInvalidator(), NewInvalidator()
 	views, stop, err := openNamespaceFor(t.TempDir(), first, second)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, stop()) })
-	a := mounted(t, Options{FS: views[0], Invalidator: first, AllowOther: true, Locks: table})
-	b := mounted(t, Options{FS: views[1], Invalidator: second, AllowOther: true, Locks: table})
+	a := mounted(t, Options{FS: views[0], Invalidator: first, AllowOther: true, Locks: table, Peers: peers, WriteThrough: true})
+	b := mounted(t, Options{FS: views[1], Invalidator: second, AllowOther: true, Locks: table, Peers: peers, WriteThrough: true})
 	require.NoError(t, os.Mkdir(filepath.Join(a.opts.Dir, "bucket"), 0o777))
 	return table, filepath.Join(a.opts.Dir, "bucket"), filepath.Join(b.opts.Dir, "bucket")
 }
