@@ -71,7 +71,14 @@ func (n *inodeRec) rules() tenancy.ObjectRules {
 	if n.Object == nil {
 		return tenancy.ObjectRules{}
 	}
-	return tenancy.ObjectRules{ACL: n.Object.ACL}
+	rules := tenancy.ObjectRules{ACL: n.Object.ACL}
+	for _, t := range n.Object.Tags {
+		if rules.Tags == nil {
+			rules.Tags = map[string]string{}
+		}
+		rules.Tags[t.Key] = t.Value
+	}
+	return rules
 }
 
 // BucketSettings describes a bucket, with what is set on it, to who may do a.

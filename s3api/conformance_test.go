@@ -224,6 +224,7 @@ func TestReadsOfParts(t *testing.T) {
 		status, got, out := w.do("GET", fmt.Sprintf("/bucket/m?partNumber=%d", i*2+1), "", h("x-amz-checksum-mode", "ENABLED"))
 		require.Equal(t, 206, status)
 		require.True(t, data == got)
+		require.Equal(t, "COMPOSITE", out.Get("X-Amz-Checksum-Type"))
 		require.Equal(t, []string{"3", `"` + hex.EncodeToString(sums.Sum(nil)) + `-3"`, crc(data), "1", "STANDARD_IA"}, []string{out.Get("X-Amz-Mp-Parts-Count"),
 			out.Get("Etag"), out.Get("X-Amz-Checksum-Crc32"), out.Get("X-Amz-Tagging-Count"), out.Get("X-Amz-Storage-Class")})
 		require.NotEmpty(t, out.Get("Content-Range"))
@@ -345,6 +346,14 @@ func TestEncryptionHeaders(t *testing.T) {
 		require.False(t, there)
 	}
 	w.refuse(400, "InvalidArgument", "GET", "/bucket/k", "", h(sse, "AES256"))
+
+	// What the bucket is configured for is what a write gets that asks for nothing.
+	w.want(200, "PUT", "/bucket?encryption", `<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm>`+
+		`<KMSMasterKeyID>mine</KMSMasterKeyID></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`, nil)
+	w.want(200, "PUT", "/bucket/k", "x", nil)
+	require.Equal(t, []string{"aws:kms", "mine"}, told())
+	w.want(200, "PUT", "/bucket/k", "x", h(sse, "AES256"))
+	require.Equal(t, []string{"AES256", ""}, told())
 }
 
 func TestMetadata(t *testing.T) {
@@ -353,6 +362,10 @@ func TestMetadata(t *testing.T) {
 		"=?UTF-8?B?Z3LDvG4=?=": "=?UTF-8?b?Z3LDvG4=?=", "=?x?": "=?x?", "=?UTF-8?Q?a=0D=0Ab=C3=BC?=": "=?UTF-8?Q?a=0D=0Ab=C3=BC?="} {
 		w.want(200, "PUT", "/bucket/k", "x", h("x-amz-meta-m", sent))
 		require.Equal(t, back, w.headers(200, "HEAD", "/bucket/k", "", nil).Get("X-Amz-Meta-M"), sent)
+	}
+	for _, e := range [][2]string{{"deflate, gzip", "deflate, gzip"}, {"aws-chunked, gzip", "gzip"}, {"gzip,aws-chunked", "gzip"}, {"aws-chunked", ""}} {
+		w.want(200, "PUT", "/bucket/k", "x", h("Content-Encoding", e[0]))
+		require.Equal(t, e[1], w.headers(200, "HEAD", "/bucket/k", "", nil).Get("Content-Encoding"))
 	}
 	w.want(200, "PUT", "/bucket/k", "x", h("x-amz-meta-"+strings.Repeat("n", 48), strings.Repeat("v", 2000)))
 	w.refuse(400, "MetadataTooLarge", "PUT", "/bucket/k", "x", h("x-amz-meta-"+strings.Repeat("n", 49), strings.Repeat("v", 2000)))

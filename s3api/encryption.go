@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"encoding/xml"
 	"net/http"
 	"strings"
 
@@ -35,6 +36,12 @@ func refuseCustomerKeys(h http.Header) error {
 // everything has.
 func (q *request) encryption(h http.Header) (map[string]string, error) {
 	method, key := h.Get(sseHeader), h.Get(sseKeyHeader)
+	if method == "" && key == "" && h.Get(sseContext) == "" {
+		var err error
+		if method, key, err = q.defaultEncryption(); err != nil {
+			return nil, err
+		}
+	}
 	switch method {
 	case "aws:kms", "aws:kms:dsse":
 		if key != "" && !q.ownKey(key) {
@@ -52,6 +59,20 @@ func (q *request) encryption(h http.Header) (map[string]string, error) {
 		return nil, nil
 	}
 	return nil, s3err.New(s3err.InvalidArgument, "The encryption method specified is not supported")
+}
+
+// defaultEncryption is what the bucket's configuration says of writes that don't ask for any.
+func (q *request) defaultEncryption() (method, key string, err error) {
+	_, s, err := q.view.BucketFront(q.ctx(), q.bucket, settingEncryption)
+	if err != nil || len(s[settingEncryption]) == 0 {
+		return "", "", err
+	}
+	var doc encryptionDoc
+	if err := xml.Unmarshal(s[settingEncryption], &doc); err != nil || len(doc.Rules) != 1 {
+		return "", "", err
+	}
+	d := doc.Rules[0].Default
+	return d.SSEAlgorithm, d.KMSMasterKeyID, nil
 }
 
 // ownKey reports whether a KMS key, by id or ARN, is one of the tenant's.

@@ -197,7 +197,9 @@ func (q *request) describe(o namespace.ObjectInfo, whole bool) {
 	switch {
 	case !q.checksumMode():
 	case o.Part != nil:
-		setChecksum(h, o.Part.Checksums)
+		sum := o.Part.Checksums
+		sum.Type = o.Checksums.Type
+		setChecksum(h, sum)
 	case whole:
 		setChecksum(h, o.Checksums)
 	}

@@ -180,15 +180,20 @@ func (q *request) completeUpload() error {
 	if len(doc.Parts) == 0 || len(doc.Parts) > maxPart {
 		return s3err.New(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
 	}
-	parts := make([]namespace.CompletePart, len(doc.Parts))
-	for i, p := range doc.Parts {
-		parts[i] = namespace.CompletePart{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`)}
+	var parts []namespace.CompletePart
+	for _, p := range doc.Parts {
+		// A client that sent a part again may list both: the last is meant.
+		if n := len(parts) - 1; n >= 0 && parts[n].Number == p.PartNumber {
+			parts = parts[:n]
+		}
+		part := namespace.CompletePart{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`)}
 		for _, c := range []namespace.Checksums{{Algorithm: "CRC32", Value: p.ChecksumCRC32}, {Algorithm: "CRC32C", Value: p.ChecksumCRC32C},
 			{Algorithm: "CRC64NVME", Value: p.ChecksumCRC64NVME}, {Algorithm: "SHA1", Value: p.ChecksumSHA1}, {Algorithm: "SHA256", Value: p.ChecksumSHA256}} {
 			if c.Value != "" {
-				parts[i].Checksums = c
+				part.Checksums = c
 			}
 		}
+		parts = append(parts, part)
 	}
 	o, err := q.view.CompleteUpload(q.ctx(), q.bucket, q.key, q.uploadID(), parts, wholeChecksum(q.r.Header), cond)
 	if err != nil {

@@ -299,8 +299,12 @@ func bodyError(err error) error {
 // ContentEncoding is the Content-Encoding to store with an object: what the client sent, without the
 // transfer's own aws-chunked ("aws-chunked,gzip" is stored as "gzip").
 func ContentEncoding(h http.Header) string {
+	all := strings.Join(h["Content-Encoding"], ",")
+	if !strings.Contains(strings.ToLower(all), "aws-chunked") {
+		return strings.Trim(all, ", \t")
+	}
 	var kept []string
-	for part := range strings.SplitSeq(strings.Join(h["Content-Encoding"], ","), ",") {
+	for part := range strings.SplitSeq(all, ",") {
 		part = strings.Trim(part, " \t")
 		if part != "" && !strings.EqualFold(part, "aws-chunked") {
 			kept = append(kept, part)
