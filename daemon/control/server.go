@@ -54,7 +54,13 @@ type listener struct {
 	path string
 }
 
-func (l *listener) Close() error { return errors.Join(os.Remove(l.path), l.UnixListener.Close()) }
+func (l *listener) Close() error {
+	err := os.Remove(l.path)
+	if errors.Is(err, os.ErrNotExist) { // somebody cleaned up, or another daemon started at the same time
+		err = nil
+	}
+	return errors.Join(err, l.UnixListener.Close())
+}
 
 // Listen opens the socket at path, with mode, in place of one that nobody listens at any more: ErrTaken if
 // somebody does.
