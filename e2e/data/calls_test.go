@@ -208,9 +208,10 @@ func TestTmpfile(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, bucketDir.Sync())
 	d.Kill()
-	for _, fd := range []int{linked, lost, int(bucketDir.Fd())} {
+	for _, fd := range []int{linked, lost} {
 		_ = unix.Close(fd)
 	}
+	_ = bucketDir.Close()
 	d.Close()
 	d.MustStart(t)
 	require.True(t, bytes.Equal(data, get(t, client, "linked")))
