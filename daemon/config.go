@@ -91,6 +91,7 @@ type MountConfig struct {
 	AllowOther  bool   `koanf:"allow_other"`
 	ReadOnly    bool   `koanf:"read_only"`
 	SyncOnClose bool   `koanf:"sync_on_close"`
+	NoAtime     bool   `koanf:"noatime"` // reading leaves access times alone
 
 	// WriteBack lets the kernel gather small writes of this mount, which is fast and not coherent with other
 	// mounts of the same files (fusefs.Options.WriteThrough).

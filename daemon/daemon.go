@@ -85,7 +85,7 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 	}
 	d.ns, err = namespace.Open(ctx, namespace.Options{
 		KV: d.stores.kv, Chunks: d.stores.chunks, Authority: d.stores.tenancy,
-		Logger: d.log, Region: d.cfg.S3.Region,
+		Logger: d.log, Region: d.cfg.S3.Region, Now: newFileClock(d.log).Now,
 	})
 	if err != nil {
 		return fmt.Errorf("open the namespace: %w", err)

@@ -37,7 +37,7 @@ func (d *Daemon) openMount(ctx context.Context) (err error) {
 	}
 	d.mount, err = d.attach(ctx, tenancy.Root(tenancy.FirstTenant), fusefs.Options{
 		Dir: point, AllowOther: d.cfg.Mount.AllowOther, ReadOnly: d.cfg.Mount.ReadOnly, SyncOnClose: d.cfg.Mount.SyncOnClose,
-		WriteThrough: !d.cfg.Mount.WriteBack,
+		WriteThrough: !d.cfg.Mount.WriteBack, NoAtime: d.cfg.Mount.NoAtime,
 	})
 	if err == nil {
 		d.health.gone.Store(new(d.mount.door.Done()))

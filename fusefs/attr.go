@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"k3fs/namespace"
 )
@@ -58,6 +59,22 @@ func fillAttr(out *fuse.Attr, a *namespace.Attr) {
 	out.Blksize = blockSize
 }
 
+func fillStatx(out *fuse.Statx, a *namespace.Attr) {
+	out.Mask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+	out.Ino = uint64(a.Ino)
+	out.Size = uint64(a.Size)
+	out.Blocks = uint64(a.Blocks)
+	out.Atime.Sec, out.Atime.Nsec = split(a.Atime)
+	out.Btime.Sec, out.Btime.Nsec = split(a.Btime)
+	out.Ctime.Sec, out.Ctime.Nsec = split(a.Ctime)
+	out.Mtime.Sec, out.Mtime.Nsec = split(a.Mtime)
+	out.Mode = uint16(modeOf(a.Type) | a.Mode&07777)
+	out.Nlink = a.Nlink
+	out.Uid, out.Gid = a.UID, a.GID
+	out.RdevMajor, out.RdevMinor = unix.Major(uint64(a.Rdev)), unix.Minor(uint64(a.Rdev))
+	out.Blksize = blockSize
+}
+
 func split(t time.Time) (sec uint64, nsec uint32) {
 	return uint64(t.Unix()), uint32(t.Nanosecond())
 }
@@ -79,5 +96,26 @@ func (d *door) attr(out *fuse.AttrOut, since uint64, a *namespace.Attr) {
 	fillAttr(&out.Attr, a)
 	if d.inv.inodeFresh(since, a.Ino) {
 		out.SetTimeout(d.opts.AttrTTL)
+	}
+}
+
+// accessed says that an inode was read. A failure only leaves its access time as it was.
+func (d *door) accessed(ino namespace.Ino) {
+	if d.opts.NoAtime || d.opts.ReadOnly {
+		return
+	}
+	if _, err := d.fs.Accessed(background, ino); err != nil && !gone(err) {
+		d.log.Debug("an access time stays as it was", "ino", ino, "err", err)
+	}
+}
+
+// closedAfterRead says that a file that was open for reading only has been read: the kernel does not tell of
+// reads that its cache answered. It is told that the attributes which it holds are old.
+func (d *door) closedAfterRead(f *file) {
+	if d.opts.NoAtime || d.opts.ReadOnly || !f.due() {
+		return
+	}
+	if noted, err := d.fs.Accessed(background, f.Ino()); err == nil && noted {
+		d.kernel.InodeNotify(uint64(f.Ino()), attrOnly, 0)
 	}
 }

@@ -83,9 +83,10 @@ func (d *door) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.
 	pos := in.Offset
 	if pos == 0 {
 		h.rewind()
+		d.accessed(h.ino)
 	}
 	for ; pos < firstEntry; pos++ {
-		if !addDot(out, h.ino, pos, plus) {
+		if !d.addDot(out, h.ino, pos, plus) {
 			return fuse.OK
 		}
 	}
@@ -108,10 +109,14 @@ func (d *door) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.
 	}
 }
 
-func addDot(out *fuse.DirEntryList, ino namespace.Ino, pos uint64, plus bool) bool {
-	e := fuse.DirEntry{Name: "..", Mode: modeOf(namespace.Dir), Off: pos + 1}
-	if pos == 0 {
-		e.Name, e.Ino = ".", uint64(ino)
+// addDot adds "." or, at position 1, ".."; false if it does not fit.
+func (d *door) addDot(out *fuse.DirEntryList, ino namespace.Ino, pos uint64, plus bool) bool {
+	e := fuse.DirEntry{Name: ".", Ino: uint64(ino), Mode: modeOf(namespace.Dir), Off: pos + 1}
+	if pos == 1 {
+		e.Name = ".."
+		if a, err := d.fs.GetAttr(background, ino); err == nil && ino != namespace.RootIno {
+			e.Ino = uint64(a.Parent)
+		}
 	}
 	if plus {
 		return out.AddDirLookupEntry(e) != nil // node id 0: nothing to cache

@@ -17,7 +17,7 @@ import (
 var background = context.Background()
 
 // door answers the kernel's requests. What it does not override is answered ENOSYS, for which the kernel
-// has a fallback: ACCESS (it checks permissions itself), STATX and COPY_FILE_RANGE_64.
+// has a fallback: ACCESS (it checks permissions itself) and COPY_FILE_RANGE_64.
 type door struct {
 	fuse.RawFileSystem
 	opts Options
@@ -65,18 +65,38 @@ func (d *door) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fu
 // GetAttr implements fuse.RawFileSystem.
 func (d *door) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	since := d.inv.now()
-	a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
+	a, err := d.attrOf(in.NodeId)
 	if err != nil {
-		if l := d.leases.symlink(namespace.Ino(in.NodeId)); l != nil && gone(err) {
-			a = l.attr
-			a.Nlink = 0
-			fillAttr(&out.Attr, &a)
-			return fuse.OK
-		}
 		return d.stale(err)
 	}
 	d.attr(out, since, &a)
 	return fuse.OK
+}
+
+// Statx implements fuse.RawFileSystem: statx(2), which the kernel asks for if the birth time is wanted.
+func (d *door) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
+	since := d.inv.now()
+	a, err := d.attrOf(in.NodeId)
+	if err != nil {
+		return d.stale(err)
+	}
+	fillStatx(&out.Statx, &a)
+	if d.inv.inodeFresh(since, a.Ino) {
+		out.SetTimeout(d.opts.AttrTTL)
+	}
+	return fuse.OK
+}
+
+// attrOf is an inode's attributes, also of a symbolic link that is gone and held (lease.go).
+func (d *door) attrOf(nodeid uint64) (namespace.Attr, error) {
+	a, err := d.fs.GetAttr(background, namespace.Ino(nodeid))
+	if err != nil && gone(err) {
+		if l := d.leases.symlink(namespace.Ino(nodeid)); l != nil {
+			a, err = l.attr, nil
+			a.Nlink = 0
+		}
+	}
+	return a, err
 }
 
 // SetAttr implements fuse.RawFileSystem: chmod, chown, truncate, utimensat, and the times of files
@@ -135,15 +155,7 @@ func (d *door) changes(in *fuse.SetAttrIn) namespace.SetAttr {
 		n := int64(size)
 		s.Size = &n
 	}
-	if t, ok := in.GetATime(); ok {
-		s.Atime = &t
-	}
-	if t, ok := in.GetMTime(); ok {
-		s.Mtime = &t
-	}
-	if t, ok := in.GetCTime(); ok {
-		s.Ctime = &t
-	}
+	times(in, &s)
 	s.Touch = in.Valid&fuse.FATTR_ATIME_NOW != 0 && s.Mtime != nil ||
 		isWriteback(in) && d.writers.any(namespace.Ino(in.NodeId))
 	if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 {
@@ -155,6 +167,28 @@ func (d *door) changes(in *fuse.SetAttrIn) namespace.SetAttr {
 		}
 	}
 	return s
+}
+
+// times translates a change of times. Where the kernel says "now" it also says what time that is by its own
+// clock, with which it stamps the rest.
+func times(in *fuse.SetAttrIn, s *namespace.SetAttr) {
+	if in.Valid&fuse.FATTR_ATIME != 0 {
+		t := time.Unix(int64(in.Atime), int64(in.Atimensec))
+		s.Atime = &t
+		if in.Valid&fuse.FATTR_ATIME_NOW != 0 {
+			s.Ctime = &t
+		}
+	}
+	if in.Valid&fuse.FATTR_MTIME != 0 {
+		t := time.Unix(int64(in.Mtime), int64(in.Mtimensec))
+		s.Mtime = &t
+		if in.Valid&fuse.FATTR_MTIME_NOW != 0 {
+			s.Ctime = &t
+		}
+	}
+	if t, ok := in.GetCTime(); ok {
+		s.Ctime = &t
+	}
 }
 
 // node says how a request wants a new inode to be.
@@ -213,6 +247,7 @@ func (d *door) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Stat
 		}
 		return nil, d.stale(err)
 	}
+	d.accessed(namespace.Ino(in.NodeId))
 	return []byte(target), fuse.OK
 }
 

@@ -29,11 +29,14 @@ func openFlags(flags uint32) namespace.OpenFlags {
 }
 
 // opened enters a handle into the table and fills in the reply.
-func (d *door) opened(h namespace.FileHandle, write bool, out *fuse.OpenOut) {
-	if write {
+func (d *door) opened(h namespace.FileHandle, flags uint32, out *fuse.OpenOut) {
+	mode := flags & syscall.O_ACCMODE
+	f := &file{FileHandle: h, write: mode != syscall.O_RDONLY}
+	f.quiet = mode == syscall.O_WRONLY || flags&syscall.O_NOATIME != 0
+	if f.write {
 		d.writers.add(h.Ino(), 1)
 	}
-	out.Fh = d.files.add(&file{FileHandle: h, write: write})
+	out.Fh = d.files.add(f)
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 }
 
@@ -52,7 +55,7 @@ func (d *door) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.
 			return d.status(errors.Join(err, h.Close(background)))
 		}
 	}
-	d.opened(h, f.Write, out)
+	d.opened(h, in.Flags, out)
 	return fuse.OK
 }
 
@@ -73,7 +76,7 @@ func (d *door) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fu
 		}
 	}
 	d.entry(&out.EntryOut, since, namespace.Ino(in.NodeId), name, &a)
-	d.opened(h, f.Write, &out.OpenOut)
+	d.opened(h, in.Flags, &out.OpenOut)
 	return fuse.OK
 }
 
@@ -88,6 +91,9 @@ func (d *door) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadRe
 	f := d.files.get(in.Fh)
 	if f == nil {
 		return nil, fuse.EBADF
+	}
+	if f.due() {
+		d.accessed(f.Ino())
 	}
 	n, err := f.ReadAt(background, buf, int64(in.Offset))
 	if err != nil {
@@ -175,6 +181,7 @@ func (d *door) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	}
 	owner := in.LockOwner
 	if !f.write {
+		d.closedAfterRead(f)
 		d.locks.closed(f, owner)
 		return fuse.OK
 	}

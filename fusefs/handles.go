@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"k3fs/namespace"
 )
@@ -72,6 +74,21 @@ type file struct {
 	write    bool
 	lockers  lockers
 	underWay sync.WaitGroup // requests that nobody may be waiting for any more
+	quiet    bool           // reading it is not to set its access time (O_WRONLY: the kernel completes pages; O_NOATIME)
+
+	asked atomic.Int64 // when reading it last asked for a new access time, in unix nanoseconds
+}
+
+// atimeEvery is how often a handle that is read from asks for a new access time.
+const atimeEvery = time.Second
+
+// due reports whether a read now is to ask.
+func (f *file) due() bool {
+	if f.quiet {
+		return false
+	}
+	last, now := f.asked.Load(), time.Now().UnixNano()
+	return now-last >= int64(atimeEvery) && f.asked.CompareAndSwap(last, now)
 }
 
 // writers counts the handles open for writing per inode: the kernel may hold dirty pages of these.

@@ -147,6 +147,9 @@ func (fs *memFS) GetAttr(_ context.Context, ino namespace.Ino) (namespace.Attr, 
 	return n.snapshot(), nil
 }
 
+// Accessed implements namespace.Posix: nobody reads, as with the option noatime.
+func (fs *memFS) Accessed(context.Context, namespace.Ino) (bool, error) { return false, nil }
+
 func (fs *memFS) SetAttr(_ context.Context, ino namespace.Ino, s namespace.SetAttr) (namespace.Attr, error) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -155,7 +158,7 @@ func (fs *memFS) SetAttr(_ context.Context, ino namespace.Ino, s namespace.SetAt
 		return namespace.Attr{}, err
 	}
 	n.attr.Ctime = time.Now()
-	if s.KillPriv && n.attr.Type == namespace.File {
+	if s.KillPriv && n.attr.Type != namespace.Dir {
 		n.attr.Mode &^= 0o4000
 		if n.attr.Mode&0o010 != 0 {
 			n.attr.Mode &^= 0o2000

@@ -25,6 +25,10 @@ func (m *metered) GetAttr(c <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrO
 	return m.done("getattr", time.Now(), m.door.GetAttr(c, in, out))
 }
 
+func (m *metered) Statx(c <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
+	return m.done("statx", time.Now(), m.door.Statx(c, in, out))
+}
+
 func (m *metered) SetAttr(c <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	return m.done("setattr", time.Now(), m.door.SetAttr(c, in, out))
 }

@@ -38,6 +38,7 @@ type Options struct {
 	FSName      string // the source that mount(8) and df(1) show; "" means k3fs
 	AllowOther  bool   // let all users in; the kernel checks permission bits either way
 	ReadOnly    bool   // mount read-only
+	NoAtime     bool   // reading leaves access times alone; else they follow the rule of relatime (mount(8))
 	SyncOnClose bool   // close(2) returns when the file is durable, not only published
 
 	// Target is a path to Dir as this process reaches it, such as /proc/self/fd/N of a directory that the one

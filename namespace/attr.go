@@ -17,7 +17,7 @@ func (v *View) GetAttr(ctx context.Context, ino Ino) (Attr, error) {
 }
 
 func (v *View) getAttr(ctx context.Context, ino Ino) (Attr, error) {
-	o := v.fs.files.overlay(ino)
+	o := v.fs.overlay(ino)
 	n, err := v.readInode(ctx, ino, tenancy.GetObject)
 	if err != nil {
 		return Attr{}, err
@@ -140,10 +140,12 @@ func (s SetAttr) hasTimes() bool { return s.Mtime != nil || s.Ctime != nil }
 
 // writeAttr changes all but the size in the inode's record.
 func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, err error) {
+	accessed := v.fs.atimes.drop(ino)
 	err = v.update(ctx, metastore.Ordered, func(t *txn) error {
 		if n, err = v.inode(t, ino, tenancy.PutObject); err != nil {
 			return err
 		}
+		n.Atime = max(n.Atime, accessed)
 		if a, some := s.act(); some {
 			if err := n.permit(a); err != nil {
 				return err
@@ -182,12 +184,12 @@ func (s SetAttr) apply(n *inodeRec, now int64) error {
 		n.GID = *s.GID
 	}
 	if s.Atime != nil {
-		n.Atime = s.Atime.UnixNano()
+		n.Atime = nanos(*s.Atime)
 	}
 	if s.Mtime != nil {
-		n.Mtime = s.Mtime.UnixNano()
+		n.Mtime = nanos(*s.Mtime)
 	}
-	if s.KillPriv && Type(n.Type) == File {
+	if s.KillPriv && Type(n.Type) != Dir {
 		n.Mode &^= 0o4000
 		if n.Mode&0o010 != 0 { // without it the bit means mandatory locking
 			n.Mode &^= 0o2000
@@ -195,7 +197,7 @@ func (s SetAttr) apply(n *inodeRec, now int64) error {
 	}
 	n.Ctime = now
 	if s.Ctime != nil {
-		n.Ctime = s.Ctime.UnixNano()
+		n.Ctime = nanos(*s.Ctime)
 	}
 	return nil
 }
@@ -235,6 +237,9 @@ func (v *View) Sync(ctx context.Context) error {
 		if err != nil && first == nil {
 			first = err
 		}
+	}
+	if err := v.fs.storeAtimes(ctx); err != nil && first == nil {
+		first = err
 	}
 	if err := v.fs.kv.Sync(ctx); err != nil && first == nil {
 		first = err

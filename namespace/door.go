@@ -13,6 +13,9 @@ type Posix interface {
 	Lookup(ctx context.Context, parent Ino, name string) (Attr, error)
 	GetAttr(ctx context.Context, ino Ino) (Attr, error)
 	SetAttr(ctx context.Context, ino Ino, s SetAttr) (Attr, error)
+	// Accessed says that the inode was read, which may set its access time, lazily, by the rule of relatime
+	// (mount(8)). It reports whether it did.
+	Accessed(ctx context.Context, ino Ino) (bool, error)
 	Mkdir(ctx context.Context, parent Ino, name string, n NewNode) (Attr, error)
 	Mknod(ctx context.Context, parent Ino, name string, n NewNode) (Attr, error)
 	Symlink(ctx context.Context, parent Ino, name, target string, n NewNode) (Attr, error)

@@ -37,7 +37,7 @@ type draft struct {
 	keptSlices []slice     // and its map, if it has pages
 	ground     int64       // size of the stored content below
 
-	mtime, ctime int64 // of the changes since the record was written; 0 if none
+	mtime, ctime int64 // of the changes since the record was written, if times is set
 
 	flags Flags // the inode's
 	floor int64 // of an append-only file: its size when it was opened or got the flag
@@ -450,10 +450,10 @@ func (f *file) discard() {
 // them. f.mu must be held.
 func (f *file) setTimes(mtime, ctime *time.Time) {
 	if mtime != nil {
-		f.mtime = mtime.UnixNano()
+		f.mtime = nanos(*mtime)
 	}
 	if ctime != nil {
-		f.ctime = ctime.UnixNano()
+		f.ctime = nanos(*ctime)
 	}
 	f.show()
 }

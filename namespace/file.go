@@ -39,17 +39,19 @@ type overlay struct {
 	known        bool
 	size         int64
 	used         int64 // bytes that are no hole
-	mtime, ctime int64 // 0: the record's
+	mtime, ctime int64
+	atime        int64 // an access noted since (atime.go); 0: none. Also without known
 }
 
 func (o overlay) over(a Attr) Attr {
+	if o.atime > nanos(a.Atime) {
+		a.Atime = stamp(o.atime)
+	}
 	if !o.known {
 		return a
 	}
 	a.Size, a.Blocks = o.size, blocks(o.used)
-	if o.mtime != 0 {
-		a.Mtime, a.Ctime = stamp(o.mtime), stamp(o.ctime)
-	}
+	a.Mtime, a.Ctime = stamp(o.mtime), stamp(o.ctime)
 	return a
 }
 

@@ -58,6 +58,7 @@ type FS struct {
 	obsMu     sync.Mutex // held while observers changes
 
 	files  fileTable    // inodes with open handles
+	atimes atimes       // accesses that are not stored yet
 	dirty  atomic.Int64 // bytes that all drafts keep in memory
 	frames frames
 
@@ -121,7 +122,8 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 // Close publishes what open handles have written, stops the collector and makes everything durable.
 // The stores below stay open. Handles still open fail afterwards.
 func (fs *FS) Close(ctx context.Context) error {
-	err := fs.publishAll(ctx)
+	fs.atimes.close()
+	err := errors.Join(fs.publishAll(ctx), fs.storeAtimes(ctx))
 	fs.reaper.stop()
 	return errors.Join(err, fs.leave(ctx), fs.kv.Sync(ctx))
 }

@@ -31,7 +31,7 @@ func (v *View) Lookup(ctx context.Context, parent Ino, name string) (Attr, error
 			return of(NotFound)
 		}
 		ino = Ino(e.Ino)
-		o = v.fs.files.overlay(ino)
+		o = v.fs.overlay(ino)
 		n, err = v.inode(r, ino, tenancy.ListBucket)
 		return err
 	})
@@ -194,7 +194,7 @@ func (v *View) Readlink(ctx context.Context, ino Ino) (target string, err error)
 // Link implements Posix (link(2)).
 func (v *View) Link(ctx context.Context, ino, parent Ino, name string) (Attr, error) {
 	var n *inodeRec
-	o := v.fs.files.overlay(ino)
+	o := v.fs.overlay(ino)
 	err := v.update(ctx, metastore.Ordered, func(t *txn) error {
 		p, err := v.dirForChange(t, parent, tenancy.PutObject)
 		if err != nil {

@@ -223,7 +223,7 @@ func (f *file) store(ctx context.Context, l *layout, put func(*txn, *inodeRec, c
 		held = contentID(c.ID)
 		f.fs.pin(held)
 		n.Size = l.Size
-		if f.mtime != 0 {
+		if f.times.Load() != nil {
 			n.Mtime, n.Ctime = f.mtime, f.ctime
 		}
 		if err := put(t, n, c); err != nil {

@@ -56,7 +56,7 @@ func (v *View) complete(r metastore.Reader, dir Ino, d *DirEntry, plus bool) (sk
 	if !plus && dir != RootIno {
 		return false, nil
 	}
-	o := v.fs.files.overlay(d.Ino)
+	o := v.fs.overlay(d.Ino)
 	n, err := v.inode(r, d.Ino, tenancy.ListBucket)
 	if isKind(err, NotFound) && dir == RootIno {
 		return true, nil

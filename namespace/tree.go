@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"k3fs/metastore"
@@ -193,8 +194,11 @@ func (n *inodeRec) attr(ino Ino) Attr {
 		Ino: ino, Type: Type(n.Type), Mode: n.Mode, UID: n.UID, GID: n.GID, Nlink: n.Nlink, Rdev: n.Rdev,
 		Flags: Flags(n.Flags), Size: n.Size, Atime: stamp(n.Atime), Mtime: stamp(n.Mtime), Ctime: stamp(n.Ctime), Btime: stamp(n.Btime),
 	}
-	if a.Type == Symlink {
+	switch a.Type {
+	case Symlink:
 		a.Size = int64(len(n.Target))
+	case Dir:
+		a.Parent = Ino(n.Parent)
 	}
 	if c := n.content(); c != nil {
 		a.Blocks = blocks(c.Used)
@@ -206,6 +210,20 @@ func (n *inodeRec) attr(ino Ino) Attr {
 func blocks(used int64) int64 { return (used + 511) / 512 }
 
 func stamp(ns int64) time.Time { return time.Unix(0, ns) }
+
+// The times that a record can hold: the years 1677 to 2262.
+var earliest, latest = stamp(math.MinInt64), stamp(math.MaxInt64)
+
+// nanos is t as records hold it. As on other file systems, what is beyond their range is its end.
+func nanos(t time.Time) int64 {
+	switch {
+	case t.Before(earliest):
+		return math.MinInt64
+	case t.After(latest):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
+}
 
 // isKind reports whether err is an Error of a kind.
 func isKind(err error, k Kind) bool {

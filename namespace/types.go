@@ -30,6 +30,7 @@ const (
 // Attr is what stat(2) shows of an inode: POSIX's state, the draft included.
 type Attr struct {
 	Ino                        Ino
+	Parent                     Ino // of a directory: what ".." in it leads to
 	Type                       Type
 	Mode                       uint32 // permission, set-id and sticky bits: 07777
 	Flags                      Flags
