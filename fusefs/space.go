@@ -82,6 +82,6 @@ func (d *door) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut
 	if d.inv.inodeFresh(since, a.Ino) {
 		out.SetAttrTimeout(d.opts.AttrTTL)
 	}
-	d.opened(h, f.Write, &out.OpenOut)
+	d.opened(h, in.Flags, &out.OpenOut)
 	return fuse.OK
 }

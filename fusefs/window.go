@@ -54,6 +54,10 @@ func (w *window) GetAttr(ctx context.Context, ino namespace.Ino) (namespace.Attr
 	return w.out(w.fs.GetAttr(ctx, w.in(ino)))
 }
 
+func (w *window) Accessed(ctx context.Context, ino namespace.Ino) (bool, error) {
+	return w.fs.Accessed(ctx, w.in(ino))
+}
+
 func (w *window) SetAttr(ctx context.Context, ino namespace.Ino, s namespace.SetAttr) (namespace.Attr, error) {
 	ino = w.in(ino)
 	if s.Mode != nil || s.UID != nil || s.GID != nil {

@@ -25,10 +25,10 @@ func (v *View) getAttr(ctx context.Context, ino Ino) (Attr, error) {
 	return o.over(n.attr(ino)), nil
 }
 
-// readInode is inode in a view of its own.
+// readInode is knownInode in a view of its own.
 func (v *View) readInode(ctx context.Context, ino Ino, a tenancy.Action) (n *inodeRec, err error) {
 	err = v.fs.kv.View(ctx, func(r metastore.Reader) (err error) {
-		n, err = v.inode(r, ino, a)
+		n, err = v.knownInode(r, ino, a)
 		return err
 	})
 	return n, err
@@ -142,7 +142,12 @@ func (s SetAttr) hasTimes() bool { return s.Mtime != nil || s.Ctime != nil }
 func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, err error) {
 	accessed := v.fs.atimes.drop(ino)
 	err = v.update(ctx, metastore.Ordered, func(t *txn) error {
-		if n, err = v.inode(t, ino, tenancy.PutObject); err != nil {
+		n, err = v.inode(t, ino, tenancy.PutObject)
+		if isKind(err, NotFound) {
+			n, err = v.setDeparted(t, ino, s, t.now)
+			return err
+		}
+		if err != nil {
 			return err
 		}
 		n.Atime = max(n.Atime, accessed)

@@ -57,10 +57,11 @@ type FS struct {
 	observers atomic.Pointer[[]Observer]
 	obsMu     sync.Mutex // held while observers changes
 
-	files  fileTable    // inodes with open handles
-	atimes atimes       // accesses that are not stored yet
-	dirty  atomic.Int64 // bytes that all drafts keep in memory
-	frames frames
+	files    fileTable    // inodes with open handles
+	departed departed     // inodes that were removed lately
+	atimes   atimes       // accesses that are not stored yet
+	dirty    atomic.Int64 // bytes that all drafts keep in memory
+	frames   frames
 
 	gate  sync.RWMutex // read-held while a view finds and pins contents, see view
 	pinMu sync.Mutex
@@ -184,12 +185,13 @@ func (fs *FS) quiet(door Observer) bool {
 type txn struct {
 	metastore.Txn
 	fs      *FS
-	now     int64    // unix nanoseconds, the same for all that the update stamps
-	changes []Change // for the observers
-	quiet   bool     // nobody is to be told of changes
-	dropped bool     // there is work for the reaper
-	made    int64    // inodes, less those that it removed
-	buried  []Ino    // what this attempt removes for good and nobody may open meanwhile
+	now     int64             // unix nanoseconds, the same for all that the update stamps
+	changes []Change          // for the observers
+	quiet   bool              // nobody is to be told of changes
+	dropped bool              // there is work for the reaper
+	left    map[Ino]*inodeRec // inodes that this attempt removes, as they were
+	buried  []Ino             // what this attempt removes for good and nobody may open meanwhile
+	made    int64             // inodes, less those that it removed
 }
 
 // entryChanged notes that the POSIX name in parent now means something else.
@@ -217,6 +219,7 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 	}
 	var changes []Change
 	var buried []Ino
+	var left map[Ino]*inodeRec
 	var dropped bool
 	var made int64
 	quiet := fs.quiet(door)
@@ -224,7 +227,7 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 		fs.files.unbury(buried)
 		t := txn{Txn: m, fs: fs, now: fs.now().UnixNano(), quiet: quiet}
 		err := fn(&t)
-		changes, buried, dropped, made = t.changes, t.buried, t.dropped, t.made
+		changes, buried, left, dropped, made = t.changes, t.buried, t.left, t.dropped, t.made
 		if err == nil && len(changes) > 0 {
 			fs.tell(door, func(o Observer) { o.Changing(changes) })
 		}
@@ -233,6 +236,9 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 	fs.files.unbury(buried)
 	if made != 0 && !undone(err) {
 		fs.census.inodes.Add(made)
+	}
+	if err == nil {
+		fs.departed.add(left)
 	}
 	// Also after an error: a wait for durability that was cut short leaves the commit standing.
 	if len(changes) > 0 {

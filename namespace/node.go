@@ -298,6 +298,7 @@ func (t *txn) takeLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 		return t.dropExtraLink(ino, n, parent, stored)
 	}
 	if Type(n.Type) != File {
+		t.depart(ino, n)
 		return t.eraseInode(ino, n)
 	}
 	// Read, so that this conflicts with a last close that looked before this update was committed.
@@ -305,6 +306,7 @@ func (t *txn) takeLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 		return err
 	}
 	if !t.bury(ino) {
+		t.depart(ino, n)
 		return t.eraseInode(ino, n)
 	}
 	n.Nlink, n.Parent, n.Name = 0, 0, ""
@@ -445,5 +447,6 @@ func (t *txn) removeDir(parent Ino, p *inodeRec, e entry, n *inodeRec) error {
 		return err
 	}
 	p.Nlink--
+	t.depart(Ino(e.Ino), n)
 	return t.eraseInode(Ino(e.Ino), n)
 }

@@ -111,8 +111,7 @@ func TestTreeOperations(t *testing.T) {
 	}
 	require.NoError(t, w.Rmdir(ctx, w.bucket, "d"))
 	require.EqualValues(t, 2, w.attr(t, w.bucket).Nlink)
-	_, err = w.GetAttr(ctx, d)
-	requireKind(t, NotFound, err)
+	require.Zero(t, w.attr(t, d).Nlink)
 }
 
 func TestHardLinks(t *testing.T) {
@@ -142,8 +141,7 @@ func TestHardLinks(t *testing.T) {
 	require.EqualValues(t, d, n.Parent)
 	require.Zero(t, w.count(t, kLink))
 	require.NoError(t, w.Unlink(ctx, d, "dos"))
-	_, err = w.GetAttr(ctx, f)
-	requireKind(t, NotFound, err)
+	require.Zero(t, w.attr(t, f).Nlink)
 }
 
 // count is how many keys of a kind there are.
@@ -190,8 +188,7 @@ func TestRename(t *testing.T) {
 		return err
 	}))
 	require.NoError(t, w.Rename(ctx, sub, "f", b, "g", 0))
-	_, err = w.GetAttr(ctx, g)
-	requireKind(t, NotFound, err)
+	require.Zero(t, w.attr(t, g).Nlink)
 	require.NoError(t, w.Rename(ctx, b, "sub2", w.bucket, "a", 0)) // over an empty directory
 	_, err = w.GetAttr(ctx, a)
 	requireKind(t, NotFound, err)
@@ -334,4 +331,32 @@ func TestSetAttr(t *testing.T) {
 	require.NoError(t, h.Close(ctx))
 	require.True(t, w.attr(t, f).Mtime.Equal(at))
 	require.EqualValues(t, 5, w.attr(t, f).Size)
+}
+
+// What was removed can still be looked at and changed by who holds it, and is nowhere else.
+func TestDeparted(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	d, err := w.Mkdir(ctx, w.bucket, "d", NewNode{Mode: 0o755})
+	require.NoError(t, err)
+	require.NoError(t, w.Rmdir(ctx, w.bucket, "d"))
+	mode := uint32(0o700)
+	_, err = w.SetAttr(ctx, d.Ino, SetAttr{Mode: &mode})
+	require.NoError(t, err)
+	a := w.attr(t, d.Ino)
+	require.Zero(t, a.Nlink)
+	require.Equal(t, mode, a.Mode)
+	require.NoError(t, w.SyncDir(ctx, d.Ino))
+	_, err = w.Mkdir(ctx, d.Ino, "inside", NewNode{Mode: 0o755})
+	requireKind(t, NotFound, err)
+	_, err = w.ReadDir(ctx, d.Ino, "", 10, false)
+	requireKind(t, NotFound, err)
+
+	for range departedMost {
+		_, err := w.Mkdir(ctx, w.bucket, "d", NewNode{Mode: 0o755})
+		require.NoError(t, err)
+		require.NoError(t, w.Rmdir(ctx, w.bucket, "d"))
+	}
+	_, err = w.GetAttr(ctx, d.Ino)
+	requireKind(t, NotFound, err)
 }
