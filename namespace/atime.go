@@ -145,7 +145,7 @@ func (fs *FS) storeAtimesOf(ctx context.Context, batch []Ino) error {
 			// Asked again, after the record: who sets a time himself (utimensat) drops this one before he commits.
 			at := fs.atimes.get(ino)
 			times[ino] = at
-			if err != nil || at <= n.Atime {
+			if err != nil || at == 0 || at <= n.Atime {
 				continue
 			}
 			n.Atime = at

@@ -102,7 +102,9 @@ func (v *View) setFileAttr(ctx context.Context, f *file, s SetAttr) (Attr, error
 			return Attr{}, err
 		}
 	}
-	return f.overlay().over(n.attr(f.ino)), nil
+	o := f.overlay()
+	o.atime = v.fs.atimes.get(f.ino)
+	return o.over(n.attr(f.ino)), nil
 }
 
 // resize truncates the draft. Through a handle it is one of the handle's writes. f.mu must be held.
@@ -150,7 +152,9 @@ func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, 
 		if err != nil {
 			return err
 		}
-		n.Atime = max(n.Atime, accessed)
+		if accessed != 0 {
+			n.Atime = max(n.Atime, accessed)
+		}
 		if a, some := s.act(); some {
 			if err := n.permit(a); err != nil {
 				return err

@@ -44,7 +44,7 @@ type overlay struct {
 }
 
 func (o overlay) over(a Attr) Attr {
-	if o.atime > nanos(a.Atime) {
+	if o.atime != 0 && o.atime > nanos(a.Atime) {
 		a.Atime = stamp(o.atime)
 	}
 	if !o.known {
