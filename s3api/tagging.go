@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -47,7 +48,7 @@ func newTaggingDoc(tags []namespace.Tag) *taggingDoc {
 	return d
 }
 
-// headerTags reads x-amz-tagging: tags as the query of a URL, in their order.
+// headerTags reads x-amz-tagging: tags as the query of a URL, kept by their keys.
 func headerTags(value string) ([]namespace.Tag, error) {
 	if value == "" {
 		return nil, nil
@@ -62,6 +63,7 @@ func headerTags(value string) ([]namespace.Tag, error) {
 		}
 		tags = append(tags, namespace.Tag{Key: key, Value: val})
 	}
+	slices.SortStableFunc(tags, func(a, b namespace.Tag) int { return strings.Compare(a.Key, b.Key) })
 	return tags, checkTags(tags, maxObjectTags)
 }
 
