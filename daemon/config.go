@@ -77,6 +77,8 @@ type S3Config struct {
 	SignatureV2     bool     `koanf:"signature_v2"`     // take requests signed by the old version too
 	ObjectOwnership string   `koanf:"object_ownership"` // of buckets made without saying
 
+	LifecycleDay time.Duration `koanf:"lifecycle_day"` // how long a day of a lifecycle rule is
+
 	TLS     string `koanf:"tls"`      // "self": make a self-signed certificate
 	TLSCert string `koanf:"tls_cert"` // files in PEM
 	TLSKey  string `koanf:"tls_key"`
@@ -141,7 +143,7 @@ func Defaults() Config {
 			Listen: "127.0.0.1:9000", Region: "us-east-1",
 			ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, StallTimeout: time.Minute,
 			MaxHeader: 64 << 10, MaxConnections: 32768, AccessLogFormat: "s3",
-			ObjectOwnership: string(tenancy.OwnerEnforced),
+			ObjectOwnership: string(tenancy.OwnerEnforced), LifecycleDay: 24 * time.Hour,
 		},
 		Mount:   MountConfig{AllowOther: true, WriteBack: true},
 		Admin:   AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
@@ -179,7 +181,7 @@ func (c *Config) Validate() error {
 	}
 	for key, d := range map[string]time.Duration{
 		"s3.read_header_timeout": c.S3.ReadHeaderTimeout, "s3.idle_timeout": c.S3.IdleTimeout,
-		"s3.stall_timeout": c.S3.StallTimeout, "limits.stop_deadline": c.Limits.StopDeadline,
+		"s3.stall_timeout": c.S3.StallTimeout, "s3.lifecycle_day": c.S3.LifecycleDay, "limits.stop_deadline": c.Limits.StopDeadline,
 	} {
 		if d <= 0 {
 			bad(key, "must be over 0 (such as \"10s\")")

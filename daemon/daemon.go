@@ -138,6 +138,9 @@ func (d *Daemon) serve(ctx context.Context) error {
 	go d.notify.watch(watching, d.health.Probe)
 	d.notify.ready()
 	d.notify.status("serving")
+	if d.objectDoor != nil {
+		go d.expire(watching)
+	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -155,6 +158,30 @@ func (d *Daemon) serve(ctx context.Context) error {
 			return err
 		}
 		return d.health.Failed()
+	}
+}
+
+// expire applies the lifecycle rules of buckets now and then, until ctx ends.
+func (d *Daemon) expire(ctx context.Context) {
+	pause := min(max(d.cfg.S3.LifecycleDay/10, time.Second), time.Hour)
+	for tick := time.NewTicker(pause); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+		if !d.requests.begin() {
+			return // draining
+		}
+		gone, err := d.objectDoor.Expire(ctx, d.cfg.S3.LifecycleDay)
+		d.requests.end()
+		if err != nil && ctx.Err() == nil {
+			d.log.Warn("not all lifecycle rules could be applied; they are tried again", "err", err)
+		}
+		if gone > 0 {
+			d.log.Info("lifecycle rules were applied", "objects_and_uploads", gone)
+		}
 	}
 }
 

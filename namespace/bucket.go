@@ -81,7 +81,7 @@ func checkBucketName(name string) error {
 			return of(InvalidBucketName)
 		}
 	}
-	if _, err := netip.ParseAddr(name); err == nil || strings.Contains(name, "..") {
+	if _, err := netip.ParseAddr(name); err == nil || strings.Contains(name, "..") || strings.Contains(name, ".-") || strings.Contains(name, "-.") {
 		return of(InvalidBucketName)
 	}
 	for _, prefix := range []string{"xn--", "sthree-"} {

@@ -119,7 +119,7 @@ func (q *request) headerACL(owner, bucketOwner string) (*tenancy.ACL, error) {
 		return nil, err
 	}
 	var grants []tenancy.Grant
-	for _, name := range []string{"X-Amz-Grant-Full-Control", "X-Amz-Grant-Read", "X-Amz-Grant-Write", "X-Amz-Grant-Read-Acp", "X-Amz-Grant-Write-Acp"} {
+	for _, name := range []string{"X-Amz-Grant-Read", "X-Amz-Grant-Write", "X-Amz-Grant-Read-Acp", "X-Amz-Grant-Write-Acp", "X-Amz-Grant-Full-Control"} {
 		for _, value := range h.Values(name) {
 			more, err := q.parseGrants(value, grantHeaders[name])
 			if err != nil {
@@ -414,11 +414,11 @@ func (q *request) uploadACL() ([]byte, error) {
 	canned := q.r.Header.Get("X-Amz-Acl")
 	switch s.Ownership() {
 	case tenancy.OwnerEnforced:
-		switch canned {
-		case "", "private", "bucket-owner-full-control", "bucket-owner-read": // these give nobody else anything
-			if !hasGrants(q.r.Header) {
-				return nil, nil
-			}
+		// Tools that always send "private" ask for what is so anyway. Where the owner himself set the
+		// ownership, it is refused as on AWS.
+		byDefault := len(s[tenancy.SettingOwnership]) == 0 && (canned == "private" || canned == "bucket-owner-read")
+		if !hasGrants(q.r.Header) && (canned == "" || canned == "bucket-owner-full-control" || byDefault) {
+			return nil, nil
 		}
 		return nil, aclsOff()
 	case tenancy.OwnerPreferred:

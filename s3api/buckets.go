@@ -182,7 +182,7 @@ func (q *request) newBucketSettings() (tenancy.Settings, error) {
 		return nil, err
 	}
 	settings := tenancy.Settings{}
-	if o != tenancy.OwnerEnforced {
+	if o != tenancy.OwnerEnforced || h.Get("X-Amz-Object-Ownership") != "" {
 		settings[tenancy.SettingOwnership] = []byte(o)
 	}
 	if a != nil && !ownersOnly(a, q.identity.Principal.Tenant) {

@@ -181,7 +181,7 @@ func (x *routeIndex) find(q *request) (*route, error) {
 }
 
 func (i *indexed) matches(q *request) bool {
-	if i.header != "" && q.r.Header.Get(i.header) == "" {
+	if i.header != "" && len(q.r.Header.Values(i.header)) == 0 { // an empty copy source is none to write from
 		return false
 	}
 	for _, name := range i.sub {

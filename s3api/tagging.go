@@ -123,6 +123,10 @@ func (q *request) putObjectTagging() error {
 	if err != nil {
 		return err
 	}
+	q.tags = url.Values{}
+	for _, t := range tags {
+		q.tags.Set(t.Key, t.Value)
+	}
 	if err := q.view.SetObjectTags(q.ctx(), q.bucket, q.key, tags); err != nil {
 		return err
 	}

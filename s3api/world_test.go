@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type world struct {
 	fs         *namespace.FS
 	mine, them tenancy.Credentials
 	theirs     tenancy.TenantID // of them
+	door       *Server
+	clock      atomic.Int64 // what the door's clock is ahead, in nanoseconds
 }
 
 func newWorld(t testing.TB) *world {
@@ -57,8 +60,10 @@ func newWorld(t testing.TB) *world {
 	w.fs, err = namespace.Open(ctx, namespace.Options{KV: kv, Chunks: chunks, Authority: ten, Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.fs.Close(ctx)) })
-	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Tenants: ten, KMSKey: ten.KMSKey, SignatureV2: true, Domains: []string{"s3.example.com"}, WebsiteDomains: []string{"web.example.com"}, Logger: quiet})
+	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Tenants: ten, KMSKey: ten.KMSKey, SignatureV2: true, Domains: []string{"s3.example.com"}, WebsiteDomains: []string{"web.example.com"}, Logger: quiet,
+		Now: func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) }})
 	require.NoError(t, err)
+	w.door = door
 	w.srv = httptest.NewServer(door)
 	t.Cleanup(func() {
 		w.srv.Close()

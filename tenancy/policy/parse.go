@@ -215,6 +215,9 @@ func parseStatement(raw json.RawMessage, bucket string) (statement, error) {
 	if chosen, s.not.principal, err = either(f.Principal, f.NotPrincipal, "Principal"); err != nil {
 		return s, err
 	}
+	if s.not.principal && !s.deny {
+		return s, bad("Allow with NotPrincipal is not allowed.")
+	}
 	if s.principals, err = parsePrincipals(chosen); err != nil {
 		return s, err
 	}

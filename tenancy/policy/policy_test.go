@@ -64,8 +64,8 @@ func TestEvaluate(t *testing.T) {
 		{doc(`"Principal":{"CanonicalUser":"C2"}`), get, Allow},
 		{doc(`"Principal":{"CanonicalUser":"c1"}`), get, Undecided},
 		{doc(`"Principal":{"Service":"logging.s3.amazonaws.com"}`), get, Undecided},
-		{doc(`"NotPrincipal":{"AWS":"000000000001"}`), get, Allow},
-		{doc(`"NotPrincipal":{"AWS":"000000000001"}`), as(alice), Undecided},
+		{doc(`"Effect":"Deny","NotPrincipal":{"AWS":"000000000001"}`), get, Deny},
+		{doc(`"Effect":"Deny","NotPrincipal":{"AWS":"000000000001"}`), as(alice), Undecided},
 		{doc(`"Effect":"Deny","NotPrincipal":{"AWS":"000000000001"}`), as(nobody), Deny},
 
 		{doc(`"Action":"s3:getobject"`), get, Allow},
@@ -140,7 +140,7 @@ func TestParseRefuses(t *testing.T) {
 		doc(`"Resource":"arn:aws:s3:::other/*"`), doc(`"Resource":"b"`), doc(`"Resource":"arn:aws:s3:::"`),
 		doc(`"Condition":{"StringIs":{"s3:prefix":"a"}}`), doc(`"Condition":{"IpAddress":{"aws:SourceIp":"here"}}`), doc(`"Condition":{"Bool":{"aws:x":"maybe"}}`),
 		doc(`"Condition":{"StringEquals":{"prefix":"a"}}`), doc(`"Condition":{"StringEquals":{"s3:prefix":{}}}`), doc(`"Condition":[]`),
-		doc(`"Action":"s3:*","Action":"s3:Get*"`),
+		doc(`"Action":"s3:*","Action":"s3:Get*"`), doc(`"NotPrincipal":{"AWS":"000000000002"}`),
 		strings.Repeat(" ", MaxSize+1),
 		`{"Statement":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`,
 	} {
@@ -152,7 +152,6 @@ func TestParseRefuses(t *testing.T) {
 func TestPublic(t *testing.T) {
 	for text, want := range map[string]bool{
 		doc(``): true, doc(`"Effect":"Deny"`): false, doc(`"Principal":{"AWS":"000000000002"}`): false,
-		doc(`"NotPrincipal":{"AWS":"000000000002"}`):                                true,
 		doc(`"Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`):              false,
 		doc(`"Condition":{"IpAddress":{"aws:SourceIp":"0.0.0.0/0"}}`):               true,
 		doc(`"Condition":{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`):           true,
@@ -186,7 +185,7 @@ func TestLikeIsBounded(t *testing.T) {
 // FuzzPolicy: no document makes the parser or the evaluator fail; and an added Deny never allows more.
 func FuzzPolicy(f *testing.F) {
 	f.Add(doc(`"Condition":{"StringLike":{"aws:Referer":"http://${aws:username}/*"}}`), "s3:GetObject", "b/k", "http://x/y")
-	f.Add(doc(`"NotAction":"s3:Get*","NotResource":"arn:aws:s3:::b/${*}","NotPrincipal":{"AWS":["1"]}`), "s3:PutObject", "b/*", "")
+	f.Add(doc(`"Effect":"Deny","NotAction":"s3:Get*","NotResource":"arn:aws:s3:::b/${*}","NotPrincipal":{"AWS":["1"]}`), "s3:PutObject", "b/*", "")
 	f.Fuzz(func(t *testing.T, text, action, resource, value string) {
 		d, err := Parse([]byte(text), "b")
 		if err != nil {

@@ -231,3 +231,9 @@ func (r *Rule) Expires(o *Object, day time.Duration) (at time.Time, ok bool) {
 	}
 	return at, false
 }
+
+// AbortsUpload reports whether the rule lets an unfinished upload go.
+func (r *Rule) AbortsUpload(key string, initiated, now time.Time, day time.Duration) bool {
+	return r.Status == "Enabled" && r.AbortUploads != nil && strings.HasPrefix(key, r.KeyPrefix()) &&
+		!Due(initiated, r.AbortUploads.DaysAfterInitiation, day).After(now)
+}

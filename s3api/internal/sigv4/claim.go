@@ -277,6 +277,7 @@ func requestTime(h http.Header) (time.Time, error) {
 	}
 	for _, parse := range []func(string) (time.Time, error){
 		func(s string) (time.Time, error) { return time.Parse(timeFormat, s) }, http.ParseTime,
+		func(s string) (time.Time, error) { return time.Parse(time.RFC1123Z, s) }, // botocore's "-0000"
 	} {
 		if t, err := parse(value); err == nil {
 			return t.UTC(), nil
