@@ -83,12 +83,15 @@ func (m *Mountpoint) Done() <-chan struct{} { return m.done }
 
 // Unmount writes back what the kernel holds, unmounts, and closes the files that were left open. A busy
 // mount is given UnmountGrace (and no longer than ctx), is then detached, and the files still open
-// fail with ENOTCONN.
+// fail with ENOTCONN. One whose connection was aborted is detached at once.
 func (m *Mountpoint) Unmount(ctx context.Context) error {
 	flushed := m.syncfs()
 	deadline := time.Now().Add(m.opts.UnmountGrace)
 	for {
 		err := m.detach(0)
+		if errors.Is(err, unix.EBUSY) && m.gone() { // aborted, and kept busy by those who are still inside
+			err = m.detach(unix.MNT_DETACH)
+		}
 		if err == nil || m.gone() {
 			<-m.done
 			return flushed
