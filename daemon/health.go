@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"k3fs/fusefs"
 	"k3fs/metastore"
 )
 
@@ -112,8 +112,7 @@ func (h *health) probeMount(ctx context.Context) error {
 		done = make(chan struct{})
 		h.probing = done
 		go func() {
-			var st syscall.Statfs_t
-			err := syscall.Statfs(h.point, &st)
+			err := fusefs.Probe(h.point)
 			h.mu.Lock()
 			h.last, h.probing = err, nil
 			h.mu.Unlock()

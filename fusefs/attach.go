@@ -138,10 +138,12 @@ func (m *Mountpoint) disarmPoll() {
 	if !m.opts.AllowOther && m.opts.User != os.Geteuid() {
 		return // this process can't open them
 	}
-	fd, err := unix.Open(filepath.Join(m.opts.Dir, ".go-fuse-epoll-hack"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-	_ = unix.Close(fd)
+	_ = aside(os.Geteuid(), os.Getegid(), func() error {
+		fd, err := unix.Open(filepath.Join(m.opts.Dir, ".go-fuse-epoll-hack"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return unix.Close(fd)
+	})
 }

@@ -80,6 +80,25 @@ func TestRecoverStale(t *testing.T) {
 	require.False(t, found)
 }
 
+// A daemon that is killed while it waits for its own mount ends, and its connection with it.
+func TestKilledWhileAskingItself(t *testing.T) {
+	needsFUSE(t)
+	t.Setenv(serveEnv+"_STUCK", "1")
+	d := startDaemon(t, "memory", "-")
+	require.NoError(t, d.cmd.Process.Kill())
+	ended := make(chan error, 1)
+	go func() { ended <- d.cmd.Wait() }()
+	select {
+	case err := <-ended:
+		require.ErrorContains(t, err, "killed")
+	case <-time.After(time.Minute):
+		t.Fatal("the daemon can't be killed")
+	}
+	found, err := RecoverStale(d.dir, os.Geteuid(), os.Getegid())
+	require.NoError(t, err)
+	require.True(t, found)
+}
+
 func TestReadOnlyMount(t *testing.T) {
 	m := mounted(t, Options{FS: newMemFS(), ReadOnly: true})
 	require.ErrorIs(t, os.WriteFile(filepath.Join(m.opts.Dir, "f"), nil, 0o644), unix.EROFS)

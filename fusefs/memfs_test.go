@@ -496,6 +496,7 @@ func (fs *memFS) RemoveXattr(_ context.Context, ino namespace.Ino, name string) 
 }
 
 func (fs *memFS) StatFS(context.Context, namespace.Ino) (namespace.StatFS, error) {
+	fs.hook("statfs")
 	return namespace.StatFS{Total: 1 << 40, Free: 1 << 39, Avail: 1 << 39, Files: 1 << 20, FilesFree: 1 << 19, NameMax: 255}, nil
 }
 

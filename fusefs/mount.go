@@ -40,7 +40,7 @@ func Mount(ctx context.Context, o Options) (*Mountpoint, error) {
 		return nil, fmt.Errorf("fusefs: mounting %s: %w", o.Dir, err)
 	}
 	go m.serve()
-	if err := m.server.WaitMount(); err != nil {
+	if err := aside(os.Geteuid(), os.Getegid(), m.server.WaitMount); err != nil {
 		return nil, errors.Join(fmt.Errorf("fusefs: mounting %s: %w", o.Dir, err), m.Unmount(ctx))
 	}
 	if err := m.locate(); err != nil {
@@ -160,37 +160,29 @@ func (m *Mountpoint) syncfs() error {
 	if m.gone() {
 		return nil
 	}
-	fd, err := m.openRoot()
-	if err != nil {
-		return nil // gone, or hidden by another mount: nothing can be done about pages
-	}
-	defer unix.Close(fd)
-	if dev, err := deviceAt(fd, ""); err != nil || m.dev != 0 && dev != m.dev {
-		return nil
-	}
-	if err := unix.Syncfs(fd); err != nil {
-		// syncfs(2) also reports failures of the past that nobody called it for: their writers were told. What
-		// fails now fails again.
-		m.opts.Logger.Warn("an earlier write back failed", "dir", m.opts.Dir, "err", err)
-		if err := unix.Syncfs(fd); err != nil {
-			return fmt.Errorf("fusefs: writing back %s: %w", m.opts.Dir, err)
-		}
-	}
-	return nil
-}
-
-// openRoot opens the mount's root.
-func (m *Mountpoint) openRoot() (fd int, err error) {
-	open := func() (err error) {
-		fd, err = unix.Open(m.opts.Dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		return err
-	}
+	user, group := m.opts.User, m.opts.Group
 	if m.opts.AllowOther {
-		err = open()
-		return fd, err
+		user, group = os.Geteuid(), os.Getegid()
 	}
-	err = asUser(m.opts.User, m.opts.Group, open)
-	return fd, err
+	return aside(user, group, func() error {
+		fd, err := unix.Open(m.opts.Dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil // gone, or hidden by another mount: nothing can be done about pages
+		}
+		defer unix.Close(fd)
+		if dev, err := deviceAt(fd, ""); err != nil || m.dev != 0 && dev != m.dev {
+			return nil
+		}
+		if err := unix.Syncfs(fd); err != nil {
+			// syncfs(2) also reports failures of the past that nobody called it for: their writers were told.
+			// What fails now fails again.
+			m.opts.Logger.Warn("an earlier write back failed", "dir", m.opts.Dir, "err", err)
+			if err := unix.Syncfs(fd); err != nil {
+				return fmt.Errorf("fusefs: writing back %s: %w", m.opts.Dir, err)
+			}
+		}
+		return nil
+	})
 }
 
 func (m *Mountpoint) gone() bool {

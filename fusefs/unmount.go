@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -86,6 +85,10 @@ func detach(dir string, dev uint64, flags int) error {
 	if os.Geteuid() != 0 {
 		return unmount(dir, flags)
 	}
+	return aside(0, 0, func() error { return detachFrom(dir, dev, flags) })
+}
+
+func detachFrom(dir string, dev uint64, flags int) error {
 	parent, name := filepath.Split(dir)
 	fd, err := unix.Openat2(unix.AT_FDCWD, parent, &unix.OpenHow{
 		Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS,
@@ -101,7 +104,7 @@ func detach(dir string, dev uint64, flags int) error {
 	if is != dev {
 		return errMoved
 	}
-	return unix.Unmount(fmt.Sprintf("/proc/self/fd/%d/%s", fd, name), flags|unix.UMOUNT_NOFOLLOW)
+	return unix.Unmount(fmt.Sprintf("/proc/thread-self/fd/%d/%s", fd, name), flags|unix.UMOUNT_NOFOLLOW)
 }
 
 // deviceAt is the device of name in the directory fd, or of fd itself. The file system is not asked: it may be
@@ -119,7 +122,7 @@ func deviceAt(fd int, name string) (uint64, error) {
 // ENOTCONN. It reports whether there was one.
 func RecoverStale(dir string, user, group int) (bool, error) {
 	for found := false; ; found = true {
-		err := asUser(user, group, func() error {
+		err := aside(user, group, func() error {
 			return unix.Statfs(dir, new(unix.Statfs_t)) // stat(2) may be answered from the kernel's cache
 		})
 		if err != unix.ENOTCONN {
@@ -135,32 +138,9 @@ func RecoverStale(dir string, user, group int) (bool, error) {
 	}
 }
 
-// asUser calls f as another user. The kernel lets nobody but its user use a mount without AllowOther, not even
-// root.
-func asUser(user, group int, f func() error) (err error) {
-	if user == os.Geteuid() {
-		return f()
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		// The system calls themselves: the library's change the whole process.
-		for _, call := range [][2]uintptr{{unix.SYS_SETRESGID, uintptr(group)}, {unix.SYS_SETRESUID, uintptr(user)}} {
-			if _, _, e := unix.RawSyscall(call[0], call[1], call[1], call[1]); e != 0 {
-				err = e
-				return
-			}
-		}
-		err = f()
-	}()
-	<-done
-	return err
-}
-
 // unmount calls umount2(2), and fusermount3 if that is not permitted to us.
 func unmount(dir string, flags int) error {
-	err := unix.Unmount(dir, flags)
+	err := aside(os.Geteuid(), os.Getegid(), func() error { return unix.Unmount(dir, flags) })
 	if err != unix.EPERM {
 		return err
 	}
