@@ -16,18 +16,32 @@ import (
 // f must make plain system calls only: the descriptors that it opens are unknown to the rest of the process.
 // Another user is needed where others are not let in, for the kernel then refuses even root.
 func aside(user, group int, f func() error) (err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+	onThread(func() {
 		// A kernel that can't (before 5.9) leaves the danger as it was.
 		_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_UNSHARE)
 		if err = become(user, group); err == nil {
 			err = f()
 		}
+	})
+	return err
+}
+
+// onThread calls f on a thread that ends with it.
+func onThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread outlives its goroutine, and what it has is what /proc/self shows. While this
+			// goroutine holds it, the next one gets another.
+			onThread(f)
+			runtime.UnlockOSThread()
+			return
+		}
+		f()
 	}()
 	<-done
-	return err
 }
 
 // become changes the user of the calling thread. The library's own functions change the whole process.

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -97,6 +98,23 @@ func TestKilledWhileAskingItself(t *testing.T) {
 	found, err := RecoverStale(d.dir, os.Geteuid(), os.Getegid())
 	require.NoError(t, err)
 	require.True(t, found)
+}
+
+// Whatever is done aside, the process keeps its descriptors and its user.
+func TestAsideLeavesTheProcessAlone(t *testing.T) {
+	f, err := os.Open(t.TempDir())
+	require.NoError(t, err)
+	defer f.Close()
+	for range 300 {
+		require.NoError(t, aside(os.Geteuid(), os.Getegid(), func() error {
+			require.NotEqual(t, unix.Getpid(), unix.Gettid())
+			var st unix.Stat_t
+			require.ErrorIs(t, unix.Fstat(int(f.Fd()), &st), unix.EBADF)
+			return nil
+		}))
+		_, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+		require.NoError(t, err)
+	}
 }
 
 func TestReadOnlyMount(t *testing.T) {
