@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"syscall"
@@ -33,12 +34,14 @@ type door struct {
 	reads   readPool
 	kernel  notifier // set before the first request
 
+	remembered remembered // by dirs
+
 	underWay sync.WaitGroup // requests of no file that nobody may be waiting for any more
 }
 
 func newDoor(o Options) *door {
 	return &door{RawFileSystem: fuse.NewDefaultRawFileSystem(), opts: o, fs: through(o), inv: o.Invalidator, log: o.Logger,
-		locks: lockDoor{Table: o.Locks, mount: o.Locks.NewMount()}}
+		remembered: remembered{seed: maphash.MakeSeed()}, locks: lockDoor{Table: o.Locks, mount: o.Locks.NewMount()}}
 }
 
 // String implements fuse.RawFileSystem.

@@ -44,9 +44,9 @@ func (v *View) ReadDir(ctx context.Context, dir Ino, cookie string, limit int, p
 		}
 		return nil
 	})
-	// In the root a page may hold none but other tenants' buckets: that is not its end.
-	if err == nil && len(out) == 0 && len(raw) == limit {
-		return v.ReadDir(ctx, dir, raw[len(raw)-1].stored, limit, plus)
+	if err == nil && len(out) < limit && len(raw) == limit { // in the root, of other tenants' buckets: that is not its end
+		more, err := v.ReadDir(ctx, dir, raw[limit-1].stored, limit-len(out), plus)
+		return append(out, more...), err
 	}
 	return out, fail("readdir", "", err)
 }

@@ -241,6 +241,10 @@ func TestTenantsAreApart(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, page, 1)
 	require.Equal(t, "bucket", page[0].Name)
+	w.makeBucket(t, "cats", alice)
+	page, err = w.ReadDir(ctx, RootIno, "", 2, false)
+	require.NoError(t, err)
+	require.Len(t, page, 2, "fewer than asked for would be the end of the directory")
 
 	v := w.fs.As(bob)
 	page, err = v.ReadDir(ctx, RootIno, "", 1, false)

@@ -67,7 +67,7 @@ type NewNode struct {
 // DirEntry is one name in a directory, as POSIX sees it.
 type DirEntry struct {
 	Name   string // POSIX name: an alias where the stored name can't be shown
-	Cookie string // continue after this entry: opaque, stable while the directory changes
+	Cookie string // continue after this entry: opaque, stable while the directory changes, ascending bytewise in a directory
 	Ino    Ino
 	Type   Type
 	Attr   *Attr // set when asked for (readdirplus)

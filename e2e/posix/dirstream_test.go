@@ -3,8 +3,10 @@ package posix
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/minio/minio-go/v7"
@@ -81,10 +83,7 @@ func names(entries []dirent) []string {
 func TestDirectoryStreams(t *testing.T) {
 	_, ours := bucket(t)
 	disk := harness.NewDisk(t, "ext4", 64<<20)
-	for _, fs := range []struct {
-		name, dir string
-		back      int // how many entries seekdir goes back in a changed directory
-	}{{"ext4", disk.Dir, 3_000}, {"k3fs", ours, 250}} {
+	for _, fs := range []struct{ name, dir string }{{"ext4", disk.Dir}, {"k3fs", ours}} {
 		t.Run(fs.name, func(t *testing.T) {
 			dir := filepath.Join(fs.dir, "streams")
 			require.NoError(t, os.Mkdir(dir, 0o755))
@@ -94,7 +93,8 @@ func TestDirectoryStreams(t *testing.T) {
 			}
 			t.Run("seek", func(t *testing.T) { seekAnywhere(t, dir, n) })
 			t.Run("change", func(t *testing.T) { readWhileChanging(t, dir, n) })
-			t.Run("seek_and_change", func(t *testing.T) { seekAfterChanges(t, dir, n, fs.back) })
+			t.Run("seek_and_change", func(t *testing.T) { seekAfterChanges(t, dir, n) })
+			t.Run("seek_while_changing", func(t *testing.T) { seekWhileChanging(t, dir, n) })
 		})
 	}
 }
@@ -155,7 +155,7 @@ func readWhileChanging(t *testing.T, dir string, n int) {
 
 // seekAfterChanges goes back to positions whose entries, and those around them, are gone meanwhile. Whether what was
 // removed is shown is unspecified.
-func seekAfterChanges(t *testing.T, dir string, n, back int) {
+func seekAfterChanges(t *testing.T, dir string, n int) {
 	s := openStream(t, dir)
 	all := s.rest()
 	stays := map[string]bool{}
@@ -167,17 +167,87 @@ func seekAfterChanges(t *testing.T, dir string, n, back int) {
 	for i := range n / 10 {
 		require.NoError(t, unix.Mknod(filepath.Join(dir, fmt.Sprintf("new%d", i)), unix.S_IFREG|0o644, 0))
 	}
-	staying := func(entries []dirent) (stay []string) {
+	for i := len(all) - 1; i >= 0; i -= 31 {
+		s.seek(all[i].cookie)
+		require.Equal(t, only(stays, all[i+1:]), only(stays, s.rest()), "behind entry %d", i)
+	}
+}
+
+// only returns the names of entries that are in set.
+func only(set map[string]bool, entries []dirent) []string {
+	some := []string{}
+	for _, e := range entries {
+		if set[e.name] {
+			some = append(some, e.name)
+		}
+	}
+	return some
+}
+
+// seekWhileChanging goes to and fro among all positions that the stream has handed out, those of entries that came in
+// between too, while names come and go at random. What stays all the time is shown behind each position as it was
+// when that was handed out.
+func seekWhileChanging(t *testing.T, dir string, n int) {
+	r := harness.Rand(t)
+	s := openStream(t, dir)
+	stays, goes := map[string]bool{}, []string{}
+	follows := map[int64]int{} // how many of those that stay are still to come behind a position
+	read := func(most int) (entries []dirent) {
+		for len(entries) < most {
+			some := s.next(1024)
+			if len(some) == 0 {
+				break
+			}
+			entries = append(entries, some...)
+		}
+		return entries
+	}
+	all := read(2 * n)
+	for i, e := range all {
+		if stays[e.name] = i%5 == 0 || e.name == "." || e.name == ".."; !stays[e.name] {
+			goes = append(goes, e.name)
+		}
+	}
+	order := only(stays, all)
+	note := func(before int, entries []dirent) {
 		for _, e := range entries {
 			if stays[e.name] {
-				stay = append(stay, e.name)
+				before++
+			}
+			follows[e.cookie] = before
+		}
+	}
+	note(0, all)
+	cookies := []int64{}
+	for round := range 150 {
+		for range 40 { // some go, and come back; others are new
+			name := filepath.Join(dir, fmt.Sprintf("new%d-%d", r.IntN(9), r.IntN(2000)))
+			if r.IntN(2) == 0 {
+				name = filepath.Join(dir, goes[r.IntN(len(goes))])
+			}
+			if err := unix.Unlink(name); err == unix.ENOENT {
+				require.NoError(t, unix.Mknod(name, unix.S_IFREG|0o644, 0))
+			} else {
+				require.NoError(t, err)
 			}
 		}
-		return stay
-	}
-	for i := len(all) - 1; i >= len(all)-back; i -= 31 {
-		s.seek(all[i].cookie)
-		require.Equal(t, staying(all[i+1:]), staying(s.rest()), "behind entry %d", i)
+		cookies = slices.AppendSeq(cookies[:0], maps.Keys(follows))
+		slices.Sort(cookies)
+		cookie := cookies[r.IntN(len(cookies))]
+		before := follows[cookie]
+		s.seek(cookie)
+		most := n
+		if round%2 == 0 {
+			most = 100
+		}
+		entries := read(most)
+		shown := only(stays, entries)
+		want := order[before:]
+		if len(entries) >= most {
+			want = want[:min(len(want), len(shown))]
+		}
+		require.Equal(t, want, shown, "behind position %d, in round %d", cookie, round)
+		note(before, entries)
 	}
 }
 
