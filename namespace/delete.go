@@ -83,8 +83,11 @@ func (v *View) deleteKey(t *txn, b *bucketDir, objectKey string, c *Conditions) 
 	if err != nil {
 		return false, err
 	}
-	// S3 decides conditions against an object that exists: what is gone already is no failure.
 	if !o.visible() {
+		// If-Match asks that there is an object; S3's other conditions are true of one that is gone already.
+		if len(c.IfMatch) > 0 {
+			return false, of(PreconditionFailed)
+		}
 		return false, nil
 	}
 	if err := c.remove(&o); err != nil {

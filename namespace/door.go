@@ -86,6 +86,8 @@ type Objects interface {
 	ObjectACL(ctx context.Context, bucket, key string) (acl []byte, info BucketInfo, s tenancy.Settings, err error)
 	SetObjectACL(ctx context.Context, bucket, key string, change func(old []byte, info BucketInfo, s tenancy.Settings) ([]byte, error)) error
 
+	// MayPut asks whether the key may be written, without writing; a write asks again.
+	MayPut(ctx context.Context, bucket, key string) error
 	PutObject(ctx context.Context, bucket, key string, body Body, o PutOptions) (ObjectInfo, error)
 	// GetObject opens the published object; the reader keeps seeing it whole whatever happens to the name.
 	GetObject(ctx context.Context, bucket, key string, o ReadOptions) (ObjectReader, error)

@@ -62,13 +62,14 @@ func findUpload(r metastore.Reader, b *bucketDir, objectKey, id string) (uploadI
 
 func (rec *uploadRec) upload(id uploadID) Upload {
 	return Upload{ID: id.String(), Key: rec.Key, Initiated: stamp(rec.Initiated), Headers: rec.Headers, Meta: rec.Meta, Tags: tagsOf(rec.Tags),
-		ACL: rec.ACL, Checksum: rec.Checksum, Type: rec.SumType}
+		ACL: rec.ACL, Initiator: tenancy.TenantID(rec.Initiator), Checksum: rec.Checksum, Type: rec.SumType}
 }
 
 // CreateUpload begins a multipart upload (S3 CreateMultipartUpload).
 func (v *View) CreateUpload(ctx context.Context, bucket, objectKey string, u Upload) (Upload, error) {
 	id := newUploadID(v.fs.now())
-	rec := uploadRec{Key: objectKey, Headers: u.Headers, Meta: u.Meta, ACL: u.ACL, Tags: tagRecs(u.Tags), Checksum: u.Checksum, SumType: u.Type}
+	rec := uploadRec{Key: objectKey, Headers: u.Headers, Meta: u.Meta, ACL: u.ACL, Tags: tagRecs(u.Tags), Checksum: u.Checksum, SumType: u.Type,
+		Initiator: uint64(v.who.Tenant)}
 	err := v.update(ctx, metastore.Durable, func(t *txn) error {
 		b, err := v.openBucket(t, bucket, tenancy.PutObject, objectKey)
 		if err != nil {

@@ -272,6 +272,10 @@ func TestConditionalDeletes(t *testing.T) {
 		}
 		require.NoError(t, err, name)
 		_, err = w.DeleteObject(bg, "data", "k", c.cond(i))
+		if len(c.cond(i).IfMatch) > 0 {
+			requireKind(t, PreconditionFailed, err)
+			continue
+		}
 		require.NoError(t, err, "what is gone already is no failure")
 	}
 }

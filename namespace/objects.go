@@ -411,6 +411,12 @@ func (v *View) putObject(ctx context.Context, bucket, objectKey string, body Bod
 	return v.commitObject(ctx, bucket, objectKey, &p, in.staged, in.fresh)
 }
 
+// MayPut asks whether the key may be written.
+func (v *View) MayPut(ctx context.Context, bucket, objectKey string) error {
+	_, err := v.writable(ctx, bucket, objectKey)
+	return fail("put", objectKey, err)
+}
+
 // writable asks before a body is read whether the key may be written; the update asks again.
 func (v *View) writable(ctx context.Context, bucket, objectKey string) (d chunkstore.Domain, err error) {
 	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {

@@ -173,6 +173,7 @@ type uploadRec struct {
 	Tags      []tagRec          `msg:"g,omitempty"`
 	Checksum  string            `msg:"c,omitempty"`
 	SumType   string            `msg:"t,omitempty"`
+	Initiator uint64            `msg:"o,omitempty"` // the tenant that began it; 0 nobody, or before this was kept
 }
 
 type partRec struct {

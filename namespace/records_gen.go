@@ -2398,8 +2398,8 @@ func (z *uploadID) Msgsize() (s int) {
 func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(8)
-	var zb0001Mask uint8 /* 8 bits */
+	zb0001Len := uint32(9)
+	var zb0001Mask uint16 /* 9 bits */
 	_ = zb0001Mask
 	if z.Headers == nil {
 		zb0001Len--
@@ -2424,6 +2424,10 @@ func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.SumType == "" {
 		zb0001Len--
 		zb0001Mask |= 0x80
+	}
+	if z.Initiator == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x100
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -2479,6 +2483,11 @@ func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "t"
 			o = append(o, 0xa1, 0x74)
 			o = msgp.AppendString(o, z.SumType)
+		}
+		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "o"
+			o = append(o, 0xa1, 0x6f)
+			o = msgp.AppendUint64(o, z.Initiator)
 		}
 	}
 	return
@@ -2622,6 +2631,12 @@ func (z *uploadRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "SumType")
 				return
 			}
+		case "o":
+			z.Initiator, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Initiator")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -2654,6 +2669,6 @@ func (z *uploadRec) Msgsize() (s int) {
 	for za0005 := range z.Tags {
 		s += 1 + msgp.StringPrefixSize + len(z.Tags[za0005].Key) + msgp.StringPrefixSize + len(z.Tags[za0005].Value)
 	}
-	s += 2 + msgp.StringPrefixSize + len(z.Checksum) + 2 + msgp.StringPrefixSize + len(z.SumType)
+	s += 2 + msgp.StringPrefixSize + len(z.Checksum) + 2 + msgp.StringPrefixSize + len(z.SumType) + 2 + msgp.Uint64Size
 	return
 }

@@ -246,7 +246,8 @@ type Upload struct {
 	Initiated time.Time
 	Headers   map[string]string
 	Meta      map[string]string
-	ACL       []byte // of the object to be
+	ACL       []byte           // of the object to be
+	Initiator tenancy.TenantID // who began it; 0 if nobody was authenticated
 	Tags      []Tag
 	Checksum  string // algorithm asked for at creation; may be empty
 	Type      string // checksum type asked for: FULL_OBJECT, COMPOSITE or empty

@@ -182,7 +182,12 @@ func TestConditionalDeletes(t *testing.T) {
 		w.want(204, "DELETE", "/bucket/k", "", h(c.header, c.good))
 		_, there = w.shown("bucket", "k")
 		require.False(t, there)
-		w.want(204, "DELETE", "/bucket/k", "", h(c.header, c.bad)) // there is nothing to decide it against
+		if c.header == "If-Match" { // which asks for an object
+			w.refuse(412, "PreconditionFailed", "DELETE", "/bucket/k", "", h(c.header, c.bad))
+			w.refuse(412, "PreconditionFailed", "DELETE", "/bucket/k", "", h(c.header, "*"))
+			continue
+		}
+		w.want(204, "DELETE", "/bucket/k", "", h(c.header, c.bad)) // true of what is gone
 	}
 	w.refuse(400, "InvalidArgument", "DELETE", "/bucket/k", "", h("x-amz-if-match-size", "-1"))
 

@@ -66,6 +66,7 @@ func (q *request) copyObject() error {
 		return notModifiedAsFailed(err)
 	}
 	tellEncryption(q.w.Header(), info.Headers)
+	q.tellExpiration(&info)
 	return q.writeXML(http.StatusOK, copyResult{XMLName: xml.Name{Local: "CopyObjectResult"}, NS: xmlns,
 		LastModified: xmlTime(info.LastModified), ETag: quoted(info.ETag), Sums: sumDocs(info.Checksums)})
 }

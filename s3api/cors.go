@@ -29,8 +29,7 @@ func (q *request) corsRules() (*cors.Config, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	var c cors.Config
-	return &c, xml.Unmarshal(raw, &c)
+	return q.s.cors.get(raw)
 }
 
 // answerOrigin lets a page of another origin read the answer, where the bucket's rules say so.

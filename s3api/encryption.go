@@ -1,7 +1,6 @@
 package s3api
 
 import (
-	"encoding/xml"
 	"net/http"
 	"strings"
 
@@ -67,8 +66,8 @@ func (q *request) defaultEncryption() (method, key string, err error) {
 	if err != nil || len(s[settingEncryption]) == 0 {
 		return "", "", err
 	}
-	var doc encryptionDoc
-	if err := xml.Unmarshal(s[settingEncryption], &doc); err != nil || len(doc.Rules) != 1 {
+	doc, err := q.s.encryption.get(s[settingEncryption])
+	if err != nil || len(doc.Rules) != 1 {
 		return "", "", err
 	}
 	d := doc.Rules[0].Default

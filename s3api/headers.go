@@ -188,6 +188,7 @@ func (q *request) describe(o namespace.ObjectInfo, whole bool) {
 	h.Set("Last-Modified", o.LastModified.UTC().Format(http.TimeFormat))
 	h.Set("Accept-Ranges", "bytes")
 	tellEncryption(h, o.Headers)
+	q.tellExpiration(&o)
 	if len(o.Tags) > 0 {
 		h.Set("X-Amz-Tagging-Count", strconv.Itoa(len(o.Tags)))
 	}

@@ -139,7 +139,7 @@ func (e *expiry) uploads() error {
 		for _, u := range page.Uploads {
 			for i := range e.rules {
 				r := &e.rules[i]
-				if !r.AbortsUpload(u.Key, u.Initiated, e.now, e.day) {
+				if at, ok := r.GivesUp(u.Key, u.Initiated, e.day); !ok || at.After(e.now) {
 					continue
 				}
 				if err := e.view.AbortUpload(e.ctx, e.bucket, u.Key, u.ID); err != nil {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"k3fs/namespace"
 	"k3fs/s3api/internal/header"
@@ -42,6 +41,7 @@ func (q *request) createUpload() error {
 	}
 	h := q.w.Header()
 	tellEncryption(h, u.Headers)
+	q.tellAbort(&u)
 	if u.Checksum != "" {
 		h.Set("X-Amz-Checksum-Algorithm", u.Checksum)
 		h.Set("X-Amz-Checksum-Type", u.Type)
@@ -182,10 +182,6 @@ func (q *request) completeUpload() error {
 	}
 	var parts []namespace.CompletePart
 	for _, p := range doc.Parts {
-		// A client that sent a part again may list both: the last is meant.
-		if n := len(parts) - 1; n >= 0 && parts[n].Number == p.PartNumber {
-			parts = parts[:n]
-		}
 		part := namespace.CompletePart{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`)}
 		for _, c := range []namespace.Checksums{{Algorithm: "CRC32", Value: p.ChecksumCRC32}, {Algorithm: "CRC32C", Value: p.ChecksumCRC32C},
 			{Algorithm: "CRC64NVME", Value: p.ChecksumCRC64NVME}, {Algorithm: "SHA1", Value: p.ChecksumSHA1}, {Algorithm: "SHA256", Value: p.ChecksumSHA256}} {
@@ -200,6 +196,7 @@ func (q *request) completeUpload() error {
 		return err
 	}
 	tellEncryption(q.w.Header(), o.Headers)
+	q.tellExpiration(&o)
 	return q.writeXML(http.StatusOK, struct {
 		XMLName  xml.Name `xml:"CompleteMultipartUploadResult"`
 		NS       string   `xml:"xmlns,attr"`
@@ -254,13 +251,18 @@ func (q *request) listParts() error {
 	if err != nil {
 		return err
 	}
+	q.tellAbort(&u)
 	w := &l.w
 	w.WriteString(xml.Header + `<ListPartsResult xmlns="` + xmlns + `">`)
 	w.text("Bucket", q.bucket)
 	w.key("Key", q.key)
 	w.text("UploadId", u.ID)
-	o := q.uploadOwner(u)
-	w.owner("Initiator", o)
+	bucketOwner, err := q.bucketOwner()
+	if err != nil {
+		return err
+	}
+	o := q.uploadOwner(u, bucketOwner)
+	w.owner("Initiator", q.initiator(u, o))
 	w.owner("Owner", o)
 	w.elem("StorageClass", storageClass(u.Headers))
 	w.elem("PartNumberMarker", strconv.Itoa(after))
@@ -281,11 +283,28 @@ func (q *request) listParts() error {
 }
 
 // uploadOwner is who owns the object to be: the bucket's owner, unless the upload's ACL says another.
-func (q *request) uploadOwner(u namespace.Upload) *owner {
+func (q *request) uploadOwner(u namespace.Upload, bucketOwner *owner) *owner {
 	if a, err := tenancy.DecodeACL(u.ACL); err == nil && a.Owner != "" {
 		return q.ownerByID(a.Owner)
 	}
-	return q.ownerOf(q.identity.Principal.Tenant)
+	return bucketOwner
+}
+
+// bucketOwner is who owns the request's bucket.
+func (q *request) bucketOwner() (*owner, error) {
+	t, _, err := q.view.BucketFront(q.ctx(), q.bucket)
+	if err != nil {
+		return nil, err
+	}
+	return q.ownerOf(t), nil
+}
+
+// initiator is who began an upload; one that nobody authenticated began counts as its owner's.
+func (q *request) initiator(u namespace.Upload, o *owner) *owner {
+	if u.Initiator == 0 {
+		return o
+	}
+	return q.ownerOf(u.Initiator)
 }
 
 func (w *xmlWriter) part(p namespace.Part) {
@@ -319,6 +338,10 @@ func (q *request) listUploads() error {
 	if err != nil {
 		return err
 	}
+	bucketOwner, err := q.bucketOwner()
+	if err != nil {
+		return err
+	}
 	l.begin(q, "ListMultipartUploadsResult")
 	w := &l.w
 	w.key("KeyMarker", keyMarker)
@@ -330,21 +353,22 @@ func (q *request) listUploads() error {
 	w.elem("MaxUploads", strconv.Itoa(l.max))
 	w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
 	for _, u := range page.Uploads {
-		w.upload(u, q.uploadOwner(u), u.Initiated)
+		o := q.uploadOwner(u, bucketOwner)
+		w.upload(u, q.initiator(u, o), o)
 	}
 	l.prefixes(page.Prefixes)
 	w.close("ListMultipartUploadsResult")
 	return q.writeRawXML(http.StatusOK, w.Bytes())
 }
 
-func (w *xmlWriter) upload(u namespace.Upload, o *owner, initiated time.Time) {
+func (w *xmlWriter) upload(u namespace.Upload, initiator, o *owner) {
 	w.open("Upload")
 	w.key("Key", u.Key)
 	w.text("UploadId", u.ID)
-	w.owner("Initiator", o)
+	w.owner("Initiator", initiator)
 	w.owner("Owner", o)
 	w.elem("StorageClass", storageClass(u.Headers))
-	w.elem("Initiated", xmlTime(initiated))
+	w.elem("Initiated", xmlTime(u.Initiated))
 	if u.Checksum != "" {
 		w.elem("ChecksumAlgorithm", u.Checksum)
 		w.elem("ChecksumType", u.Type)

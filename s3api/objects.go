@@ -46,6 +46,7 @@ func (q *request) describeStored(o namespace.ObjectInfo) {
 	h := q.w.Header()
 	h.Set("Etag", quoted(o.ETag))
 	tellEncryption(h, o.Headers)
+	q.tellExpiration(&o)
 	setChecksum(h, o.Checksums)
 }
 

@@ -11,11 +11,14 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 	"github.com/oklog/ulid/v2"
 
 	"k3fs/namespace"
+	"k3fs/s3api/internal/cors"
+	"k3fs/s3api/internal/lifecycle"
 	"k3fs/s3api/internal/payload"
 	"k3fs/s3api/internal/s3err"
 	"k3fs/s3api/internal/sigv4"
@@ -75,6 +78,12 @@ type Server struct {
 	routes   routeIndex
 	engine   *gin.Engine
 	bodies   payload.Opener
+
+	// Buckets' documents that requests ask for.
+	cors       parsed[cors.Config]
+	lifecycles parsed[lifecycle.Config]
+	websites   parsed[websiteDoc]
+	encryption parsed[encryptionDoc]
 }
 
 // New makes the door.
@@ -204,6 +213,9 @@ func (q *request) dispatch() error {
 	} else {
 		q.bucket, q.key, _ = strings.Cut(path, "/")
 	}
+	if !utf8.ValidString(q.key) {
+		return s3err.New(s3err.InvalidURI, "Couldn't parse the specified URI.")
+	}
 	if q.r.Method == http.MethodOptions {
 		return q.preflight()
 	}
@@ -227,7 +239,19 @@ func (q *request) dispatch() error {
 	if err := q.checkExpectedOwner(); err != nil {
 		return err
 	}
-	return q.hideFromAnonymous(route.handle(q))
+	return q.hideFromAnonymous(q.unlessDenied(route, route.handle(q)))
+}
+
+// unlessDenied: who may not write is told that, and not what else is wrong with the request.
+func (q *request) unlessDenied(r *route, err error) error {
+	var wire *s3err.Error
+	if r.action != tenancy.PutObject || q.key == "" || !errors.As(err, &wire) {
+		return err
+	}
+	if denied := q.view.MayPut(q.ctx(), q.bucket, q.key); denied != nil {
+		return denied
+	}
+	return err
 }
 
 // viewAs is the namespace as the request's principal may use it.

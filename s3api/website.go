@@ -96,10 +96,12 @@ func (q *request) site() error {
 	if err != nil {
 		return err
 	}
-	var doc websiteDoc
-	if raw, ok := s[settingWebsite]; !ok {
+	raw, ok := s[settingWebsite]
+	if !ok {
 		return s3err.New("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")
-	} else if err := xml.Unmarshal(raw, &doc); err != nil {
+	}
+	doc, err := q.s.websites.get(raw)
+	if err != nil {
 		return err
 	}
 	if doc.Redirect != nil {
@@ -108,7 +110,7 @@ func (q *request) site() error {
 	if r := doc.rule(q.key, 0); r != nil {
 		return q.redirectBy(r)
 	}
-	return q.page(&doc)
+	return q.page(doc)
 }
 
 // page answers with the object that a path stands for: the index document for a directory.

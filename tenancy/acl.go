@@ -76,8 +76,12 @@ func (a *ACL) Public() bool {
 	return slices.ContainsFunc(a.Grants, func(g Grant) bool { return g.Group == AllUsers || g.Group == AuthenticatedUsers })
 }
 
-// allows reports whether p is granted the permission; public is whether grants to groups count.
+// allows reports whether p is granted the permission; public is whether grants to groups count. The owner can
+// always read and change the list itself.
 func (a *ACL) allows(p Principal, want Permission, public bool) bool {
+	if (want == ReadACP || want == WriteACP) && p.known() && a.Owner == p.Tenant.Canonical() {
+		return true
+	}
 	return slices.ContainsFunc(a.Grants, func(g Grant) bool {
 		switch {
 		case g.Permission != want && g.Permission != FullControl:

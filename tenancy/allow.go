@@ -101,10 +101,32 @@ func decideBucket(p Principal, a Action, r *Resource, own bool, parse policyPars
 			}
 		}
 	}
-	if own || r.Settings.Ownership() == OwnerEnforced {
+	if r.Settings.Ownership() == OwnerEnforced {
 		return own, nil
 	}
+	if own {
+		if mine, err := r.listIsOf(p.Tenant, a); err != nil || mine {
+			return mine, err
+		}
+	}
 	return r.granted(p, a, !block.IgnorePublicAcls)
+}
+
+// listIsOf reports whether a tenant may do a to what is in its own bucket: anything, but for the access control
+// list of an object that another wrote, who alone decides about it.
+func (r *Resource) listIsOf(t TenantID, a Action) (bool, error) {
+	if a != GetObjectACL && a != PutObjectACL || r.Object == nil {
+		return true, nil
+	}
+	rules, err := r.Object()
+	if errors.Is(err, ErrNoObject) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	acl, err := DecodeACL(rules.ACL)
+	return err == nil && (acl.Owner == "" || acl.Owner == t.Canonical()), err
 }
 
 // hideAbsent lets others learn that an object is not there, which the namespace tells whom it lets in, if and

@@ -33,8 +33,8 @@ type Rule struct {
 	AbortUploads         *struct {
 		DaysAfterInitiation int
 	} `xml:"AbortIncompleteMultipartUpload"`
-	Transitions           []struct{} `xml:"Transition,omitempty"`
-	NoncurrentTransitions []struct{} `xml:"NoncurrentVersionTransition,omitempty"`
+	Transitions           []Transition `xml:"Transition,omitempty"`
+	NoncurrentTransitions []struct{}   `xml:"NoncurrentVersionTransition,omitempty"`
 }
 
 // Filter chooses objects: by one thing, or by all of And.
@@ -59,6 +59,13 @@ type Expiration struct {
 	Days                      int    `xml:",omitempty"`
 	Date                      string `xml:",omitempty"`
 	ExpiredObjectDeleteMarker bool   `xml:",omitempty"`
+}
+
+// Transition would say when an object moves to another storage class.
+type Transition struct {
+	Days         int    `xml:",omitempty"`
+	Date         string `xml:",omitempty"`
+	StorageClass string
 }
 
 // Noncurrent says when a version goes that is not the current one.
@@ -104,6 +111,11 @@ func (r *Rule) check() error {
 	case r.Prefix != nil && r.Filter != nil, r.Prefix == nil && r.Filter == nil:
 		return malformed()
 	case len(r.Transitions)+len(r.NoncurrentTransitions) > 0:
+		for _, t := range r.Transitions {
+			if err := checkDate(t.Date); err != nil {
+				return err
+			}
+		}
 		return s3err.New("NotImplemented", "There is one storage class, so nothing can move to another.")
 	case r.Expiration == nil && r.NoncurrentExpiration == nil && r.AbortUploads == nil:
 		return s3err.New(s3err.InvalidRequest, "At least one action needs to be specified in a rule.")
@@ -129,15 +141,22 @@ func (r *Rule) check() error {
 		case e.ExpiredObjectDeleteMarker && len(r.tags()) > 0:
 			return s3err.New(s3err.InvalidRequest, "ExpiredObjectDeleteMarker cannot be specified with Tags.")
 		}
-		if e.Date != "" {
-			at, err := time.Parse(time.RFC3339, e.Date)
-			if err != nil {
-				return malformed()
-			}
-			if !at.Equal(at.UTC().Truncate(24 * time.Hour)) {
-				return invalid("'Date' must be at midnight GMT")
-			}
-		}
+		return checkDate(e.Date)
+	}
+	return nil
+}
+
+// checkDate checks the day of an action, if there is one.
+func checkDate(date string) error {
+	if date == "" {
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339, date)
+	if err != nil {
+		return malformed()
+	}
+	if !at.Equal(at.UTC().Truncate(24 * time.Hour)) {
+		return invalid("'Date' must be at midnight GMT")
 	}
 	return nil
 }
@@ -232,8 +251,10 @@ func (r *Rule) Expires(o *Object, day time.Duration) (at time.Time, ok bool) {
 	return at, false
 }
 
-// AbortsUpload reports whether the rule lets an unfinished upload go.
-func (r *Rule) AbortsUpload(key string, initiated, now time.Time, day time.Duration) bool {
-	return r.Status == "Enabled" && r.AbortUploads != nil && strings.HasPrefix(key, r.KeyPrefix()) &&
-		!Due(initiated, r.AbortUploads.DaysAfterInitiation, day).After(now)
+// GivesUp says when the rule lets an unfinished upload go; ok is false if it never does.
+func (r *Rule) GivesUp(key string, initiated time.Time, day time.Duration) (at time.Time, ok bool) {
+	if r.Status != "Enabled" || r.AbortUploads == nil || !strings.HasPrefix(key, r.KeyPrefix()) {
+		return at, false
+	}
+	return Due(initiated, r.AbortUploads.DaysAfterInitiation, day), true
 }

@@ -139,10 +139,14 @@ func multipleChecksums() error {
 
 func (a Algorithm) decode(value string) ([]byte, error) {
 	sum, err := base64.StdEncoding.Strict().DecodeString(strings.Trim(value, " \t"))
-	if err != nil || len(sum) != a.size() {
-		return nil, s3err.New(s3err.BadDigest, "Value for %s header is invalid.", a.Header())
+	if err == nil && len(sum) == a.size() {
+		return sum, nil
 	}
-	return sum, nil
+	if _, err := base64.RawStdEncoding.DecodeString(value); err == nil && value != "" && len(value)%4 != 0 {
+		// A value that breaks off was a sum once, which is not that of the body.
+		return nil, s3err.New(s3err.BadDigest, "The %s you specified did not match the calculated checksum.", a)
+	}
+	return nil, s3err.New(s3err.InvalidRequest, "Value for %s header is invalid.", a.Header())
 }
 
 // announce reads x-amz-trailer. S3 knows no trailers but one checksum.

@@ -261,8 +261,10 @@ func TestRefusals(t *testing.T) {
 		"two checksums":               {s3err.InvalidRequest, put("x", "x-amz-checksum-crc32", crc, "x-amz-checksum-sha1", checkValues[payload.SHA1])},
 		"a checksum twice":            {s3err.InvalidRequest, put("x", "x-amz-checksum-crc32", crc, "x-amz-checksum-crc32", crc)},
 		"unknown checksum":            {s3err.InvalidRequest, put("x", "x-amz-checksum-md4", crc)},
-		"checksum no base64":          {s3err.BadDigest, put("x", "x-amz-checksum-crc32", "!")},
-		"checksum too long":           {s3err.BadDigest, put("x", "x-amz-checksum-crc32", checkValues[payload.SHA1])},
+		"checksum no base64":          {s3err.InvalidRequest, put("x", "x-amz-checksum-crc32", "!")},
+		"checksum empty":              {s3err.InvalidRequest, put("x", "x-amz-checksum-crc32", "")},
+		"checksum cut off":            {s3err.BadDigest, put("x", "x-amz-checksum-crc32", "bad")},
+		"checksum too long":           {s3err.InvalidRequest, put("x", "x-amz-checksum-crc32", checkValues[payload.SHA1])},
 		"sdk algorithm alone":         {s3err.InvalidRequest, put("x", "x-amz-sdk-checksum-algorithm", "CRC32")},
 		"sdk algorithm differs":       {s3err.InvalidRequest, put("x", "x-amz-sdk-checksum-algorithm", "SHA1", "x-amz-checksum-crc32", crc)},
 		"sdk algorithm unknown":       {s3err.InvalidRequest, put("x", "x-amz-sdk-checksum-algorithm", "MD4", "x-amz-checksum-crc32", crc)},
@@ -302,7 +304,7 @@ func TestRefusals(t *testing.T) {
 		"trailer without colon":       {s3err.MalformedTrailer, trailed("9\r\n123456789\r\n0\r\nx-amz-checksum-crc32\r\n\r\n")},
 		"trailer too long":            {s3err.MalformedTrailer, trailed("9\r\n123456789\r\n0\r\n" + strings.Repeat("a", 10000))},
 		"trailer signed but unsigned": {s3err.MalformedTrailer, trailed(strings.TrimSuffix(good, "\r\n") + "x-amz-trailer-signature:00\r\n\r\n")},
-		"trailer value":               {s3err.BadDigest, trailed("9\r\n123456789\r\n0\r\nx-amz-checksum-crc32:!\r\n\r\n")},
+		"trailer value":               {s3err.InvalidRequest, trailed("9\r\n123456789\r\n0\r\nx-amz-checksum-crc32:!\r\n\r\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "too large, decoded" {

@@ -1,0 +1,150 @@
+package s3api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"k3fs/tenancy"
+)
+
+// The tests here are about what an answer says beside the thing itself: who, when, and which of two errors.
+
+// expiryDate is what x-amz-expiration says of an object that was written just now.
+func expiryDate(days int) string {
+	day := time.Now().UTC().AddDate(0, 0, days)
+	if midnight := day.Truncate(24 * time.Hour); midnight.Before(day) {
+		day = midnight.AddDate(0, 0, 1)
+	}
+	return day.Format(http.TimeFormat)
+}
+
+// Every answer that describes an object says when which lifecycle rule lets it go.
+func TestExpirationIsTold(t *testing.T) {
+	w := newBucket(t)
+	rule := func(id, what string, days int) string {
+		return fmt.Sprintf("<Rule><ID>%s</ID><Filter>%s</Filter><Status>Enabled</Status><Expiration><Days>%d</Days></Expiration></Rule>", id, what, days)
+	}
+	w.want(200, "PUT", "/bucket?lifecycle", "<LifecycleConfiguration>"+rule("late", "<Prefix>tmp/</Prefix>", 9)+rule("a &amp; b", "<Prefix>tmp/</Prefix>", 2)+
+		rule("tagged", "<Tag><Key>age</Key><Value>old</Value></Tag>", 3)+
+		`<Rule><ID>up</ID><Filter><Prefix>tmp/</Prefix></Filter><Status>Enabled</Status><AbortIncompleteMultipartUpload><DaysAfterInitiation>4</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>`+
+		"</LifecycleConfiguration>", nil)
+	told := func(name, method, path, body string, header http.Header, want func() string) {
+		t.Helper()
+		before := want() // midnight may come between the two
+		got := w.headers(200, method, path, body, header).Get("X-Amz-Expiration")
+		require.Contains(t, []string{before, want()}, got, name)
+	}
+	first := func() string { return `expiry-date="` + expiryDate(2) + `", rule-id="a+%26+b"` }
+	tagged := func() string { return `expiry-date="` + expiryDate(3) + `", rule-id="tagged"` }
+	none := func() string { return "" }
+	told("put", "PUT", "/bucket/tmp/k", "x", nil, first)
+	told("get", "GET", "/bucket/tmp/k", "", nil, first)
+	told("head", "HEAD", "/bucket/tmp/k", "", nil, first)
+	told("copy", "PUT", "/bucket/tmp/c", "", h("x-amz-copy-source", "/bucket/tmp/k"), first)
+	told("copy outside", "PUT", "/bucket/c", "", h("x-amz-copy-source", "/bucket/tmp/k"), none)
+	told("tagged", "PUT", "/bucket/k", "x", h("x-amz-tagging", "age=old"), tagged)
+	told("tagged, head", "HEAD", "/bucket/k", "", nil, tagged)
+	w.want(204, "DELETE", "/bucket/k?tagging", "", nil)
+	told("not tagged", "HEAD", "/bucket/k", "", nil, none)
+
+	id := w.createUpload("/bucket/tmp/m", nil)
+	parts := w.headers(200, "GET", "/bucket/tmp/m?uploadId="+id, "", nil)
+	require.Contains(t, []string{expiryDate(4), parts.Get("X-Amz-Abort-Date")}, parts.Get("X-Amz-Abort-Date"))
+	require.Equal(t, "up", parts.Get("X-Amz-Abort-Rule-Id"))
+	part := w.headers(200, "PUT", "/bucket/tmp/m?partNumber=1&uploadId="+id, "x", nil).Get("Etag")
+	told("complete", "POST", "/bucket/tmp/m?uploadId="+id, "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"+part+"</ETag></Part></CompleteMultipartUpload>", nil, first)
+	w.want(204, "DELETE", "/bucket?lifecycle", "", nil)
+	told("no rules", "HEAD", "/bucket/tmp/k", "", nil, none)
+}
+
+// A listing of uploads says who began each and whose the object will be.
+func TestUploadsNameTheirPeople(t *testing.T) {
+	w := newBucket(t)
+	w.want(204, "PUT", "/bucket?policy", `{"Statement":[{"Effect":"Allow","Principal":{"AWS":"`+w.theirs.AccountID()+`"},"Action":"s3:*","Resource":["arn:aws:s3:::bucket","arn:aws:s3:::bucket/*"]}]}`, nil)
+	person := func(role string, id tenancy.TenantID) string { return "<" + role + "><ID>" + id.Canonical() + "</ID>" }
+	mine := w.createUpload("/bucket/mine", nil)
+	theirs := func() string {
+		text := w.as(&w.them, 200, "POST", "/bucket/theirs?uploads", "", nil)
+		_, rest, _ := strings.Cut(text, "<UploadId>")
+		id, _, _ := strings.Cut(rest, "</UploadId>")
+		return id
+	}
+	check := func(key, id string, initiator, owner tenancy.TenantID) {
+		t.Helper()
+		for _, cred := range []*tenancy.Credentials{&w.mine, &w.them} {
+			for _, text := range []string{w.as(cred, 200, "GET", "/bucket/"+key+"?uploadId="+id, "", nil), w.as(cred, 200, "GET", "/bucket?uploads&prefix="+key, "", nil)} {
+				require.Contains(t, text, person("Initiator", initiator))
+				require.Contains(t, text, person("Owner", owner))
+			}
+		}
+	}
+	check("mine", mine, tenancy.FirstTenant, tenancy.FirstTenant)
+	check("theirs", theirs(), w.theirs, tenancy.FirstTenant) // the bucket's owner is that of all in it
+	w.want(200, "PUT", "/bucket?ownershipControls", aclsOn, nil)
+	w.want(204, "DELETE", "/bucket/theirs?uploadId="+theirs(), "", nil)
+	check("theirs", theirs(), w.theirs, w.theirs)
+}
+
+// Who may not write is told that, whatever else is wrong with the request.
+func TestDeniedBeforeInvalid(t *testing.T) {
+	w := newBucket(t)
+	sse := "x-amz-server-side-encryption"
+	w.want(204, "PUT", "/bucket?policy", `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption":"AES256"}}}}`, nil)
+	for _, header := range []http.Header{h(sse, "AES192"), h("x-amz-tagging", "%zz"), h("x-amz-checksum-crc32", "!"), h("x-amz-website-redirect-location", "x")} {
+		w.refuse(403, "AccessDenied", "PUT", "/bucket/k", "x", header)
+		header.Set(sse, "AES256")
+		if len(header) > 1 {
+			status, text, _ := w.do("PUT", "/bucket/k", "x", header)
+			require.Equal(t, 400, status, text)
+		}
+	}
+	w.as(&w.them, 403, "PUT", "/bucket/k", "x", h("x-amz-checksum-crc32", "!"))
+	w.as(nil, 403, "PUT", "/bucket/k", "x", h("x-amz-checksum-crc32", "!"))
+}
+
+// The list of an object that another tenant wrote is the writer's; what it says stays readable for the bucket's owner,
+// whose file it is.
+func TestWritersOwnTheirLists(t *testing.T) {
+	w := newBucket(t)
+	w.want(200, "PUT", "/bucket?ownershipControls", aclsOn, nil)
+	w.want(200, "PUT", "/bucket?acl", "", h("x-amz-grant-write", `id="`+w.theirs.Canonical()+`"`))
+	w.as(&w.them, 200, "PUT", "/bucket/k", "theirs", nil)
+	require.Equal(t, "theirs", w.want(200, "GET", "/bucket/k", "", nil))
+	w.refuse(403, "AccessDenied", "GET", "/bucket/k?acl", "", nil)
+	w.refuse(403, "AccessDenied", "PUT", "/bucket/k?acl", "", h("x-amz-acl", "public-read"))
+	// A list that doesn't name its owner does not lock him out.
+	w.as(&w.them, 200, "PUT", "/bucket/k?acl", "", h("x-amz-grant-read-acp", `id="`+tenancy.FirstTenant.Canonical()+`"`))
+	w.as(&w.them, 200, "GET", "/bucket/k?acl", "", nil)
+	w.want(200, "GET", "/bucket/k?acl", "", nil)
+	w.refuse(403, "AccessDenied", "PUT", "/bucket/k?acl", "", h("x-amz-acl", "public-read"))
+	w.as(&w.them, 200, "PUT", "/bucket/k?acl", "", h("x-amz-acl", "private"))
+	w.refuse(404, "NoSuchKey", "GET", "/bucket/absent?acl", "", nil)
+}
+
+// What is no key is no path either.
+func TestKeysAreText(t *testing.T) {
+	w := newBucket(t)
+	for _, method := range []string{"GET", "PUT", "DELETE", "HEAD", "POST"} {
+		w.refuse(400, "InvalidURI", method, "/bucket/%AE%8A-", "", nil)
+	}
+}
+
+// Part numbers go up, and each comes once.
+func TestCompleteWantsAscendingParts(t *testing.T) {
+	w := newBucket(t)
+	id := w.createUpload("/bucket/k", nil)
+	part := func(n int) string {
+		etag := w.headers(200, "PUT", fmt.Sprintf("/bucket/k?partNumber=%d&uploadId=%s", n, id), "x", nil).Get("Etag")
+		return fmt.Sprintf("<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>", n, etag)
+	}
+	one, two := part(1), part(2)
+	for _, parts := range []string{two + one, one + one, two + two} {
+		w.refuse(400, "InvalidPartOrder", "POST", "/bucket/k?uploadId="+id, "<CompleteMultipartUpload>"+parts+"</CompleteMultipartUpload>", nil)
+	}
+	w.want(200, "POST", "/bucket/k?uploadId="+id, "<CompleteMultipartUpload>"+two+"</CompleteMultipartUpload>", nil)
+}
