@@ -28,6 +28,28 @@ func pathOf(r route) string {
 	return p
 }
 
+// bodies are documents that the actions which need one take.
+var bodies = map[string]string{
+	"PutObjectAcl":                    "<AccessControlPolicy><AccessControlList/></AccessControlPolicy>",
+	"PutBucketAcl":                    "<AccessControlPolicy><AccessControlList/></AccessControlPolicy>",
+	"DeleteObjects":                   "<Delete><Object><Key>key</Key></Object></Delete>",
+	"PutObjectTagging":                "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>",
+	"PutBucketTagging":                "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>",
+	"CompleteMultipartUpload":         "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>",
+	"PutBucketPolicy":                 `{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}}`,
+	"PutBucketOwnershipControls":      "<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>",
+	"PutPublicAccessBlock":            "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>",
+	"PutBucketCors":                   "<CORSConfiguration><CORSRule><AllowedOrigin>http://a</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>",
+	"PutBucketEncryption":             "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>",
+	"PutBucketWebsite":                "<WebsiteConfiguration><IndexDocument><Suffix>i.html</Suffix></IndexDocument></WebsiteConfiguration>",
+	"PutBucketLifecycleConfiguration": "<LifecycleConfiguration><Rule><Filter><Prefix>x/</Prefix></Filter><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule></LifecycleConfiguration>",
+	"PutBucketRequestPayment":         "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>",
+	"PutBucketVersioning":             "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>",
+	"PutObjectLockConfiguration":      "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>",
+	"PutObjectLegalHold":              "<LegalHold><Status>ON</Status></LegalHold>",
+	"PutObjectRetention":              "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2100-01-01T00:00:00Z</RetainUntilDate></Retention>",
+}
+
 // Every route refuses everyone but the bucket's own tenant, however the request is spoilt, and changes nothing.
 func TestEveryRouteFailsClosed(t *testing.T) {
 	w := newWorld(t)
@@ -35,12 +57,6 @@ func TestEveryRouteFailsClosed(t *testing.T) {
 	w.want(200, http.MethodPut, "/bucket/key", "precious", nil)
 	stranger := &tenancy.Credentials{AccessKey: "AKIANOBODY000000", Secret: "whatever-whatever-whatever-whatever-1234"}
 	liar := &tenancy.Credentials{AccessKey: w.mine.AccessKey, Secret: w.mine.Secret + "x"}
-	bodies := map[string]string{
-		"PutObjectAcl":            "<AccessControlPolicy><AccessControlList/></AccessControlPolicy>",
-		"DeleteObjects":           "<Delete><Object><Key>key</Key></Object></Delete>",
-		"PutObjectTagging":        "<Tagging><TagSet/></Tagging>",
-		"CompleteMultipartUpload": "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>x</ETag></Part></CompleteMultipartUpload>",
-	}
 	for _, r := range routes() {
 		body := bodies[r.name]
 		header := http.Header{"X-Amz-Object-Attributes": {"ETag"}}

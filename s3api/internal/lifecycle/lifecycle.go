@@ -7,6 +7,7 @@ package lifecycle
 import (
 	"crypto/rand"
 	"encoding/xml"
+	"math"
 	"strings"
 	"time"
 
@@ -225,9 +226,15 @@ func (r *Rule) Matches(o *Object) (bool, error) {
 	return true, nil
 }
 
+// never is later than anything that is due.
+var never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
 // Due is the day on which so many days are over since a time: S3 rounds up to the next midnight GMT. With days of
 // another length than 24 hours, which tests use, it does not round.
 func Due(since time.Time, days int, day time.Duration) time.Time {
+	if int64(days) > int64(math.MaxInt64/day) { // S3 takes 2,147,483,647 days, a Duration holds 292 years
+		return never
+	}
 	at := since.Add(time.Duration(days) * day)
 	if day == 24*time.Hour {
 		if midnight := at.UTC().Truncate(day); midnight.Before(at) {
