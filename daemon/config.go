@@ -52,6 +52,7 @@ type Config struct {
 	Admin   AdminConfig   `koanf:"admin"`
 	Control ControlConfig `koanf:"control"`
 	Limits  LimitsConfig  `koanf:"limits"`
+	Locks   LocksConfig   `koanf:"locks"`
 	Root    RootConfig    `koanf:"root"`
 }
 
@@ -149,6 +150,7 @@ func Defaults() Config {
 		Admin:   AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
 		Control: ControlConfig{Listen: control.Socket},
 		Limits:  LimitsConfig{Memory: 352 << 20, StopDeadline: 9 * time.Second},
+		Locks:   LocksConfig{MaxRetention: 100 * 366 * 24 * time.Hour, MaxJump: 25 * time.Hour, MaxOff: 30 * 24 * time.Hour},
 	}
 }
 
@@ -176,6 +178,7 @@ func (c *Config) Validate() error {
 		bad("log.format", "%q is not auto, text or json", c.Log.Format)
 	}
 	c.validateS3(bad)
+	c.Locks.validate(bad)
 	if !oneOf(c.Admin.Pprof, "auto", "on", "off") {
 		bad("admin.pprof", "%q is not auto, on or off", c.Admin.Pprof)
 	}

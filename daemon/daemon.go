@@ -83,9 +83,13 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 	if err := d.stores.ensureAccounts(ctx, d.cfg, d.log); err != nil {
 		return err
 	}
+	locks, err := d.cfg.Locks.lockOptions()
+	if err != nil {
+		return err
+	}
 	d.ns, err = namespace.Open(ctx, namespace.Options{
 		KV: d.stores.kv, Chunks: d.stores.chunks, Authority: d.stores.tenancy,
-		Logger: d.log, Region: d.cfg.S3.Region, Now: newFileClock(d.log).Now,
+		Logger: d.log, Region: d.cfg.S3.Region, Now: newFileClock(d.log).Now, Locks: locks,
 	})
 	if err != nil {
 		return fmt.Errorf("open the namespace: %w", err)

@@ -87,8 +87,13 @@ func (v *View) setFileAttr(ctx context.Context, f *file, s SetAttr) (Attr, error
 		if s.Flags != nil {
 			f.flags, f.floor = Flags(n.Flags), f.size
 		}
-	} else if a, some := s.act(); some && !permits(f.flags, a) {
-		return Attr{}, of(NotPermitted)
+	} else if a, some := s.act(); some {
+		if !permits(f.flags, a) {
+			return Attr{}, of(NotPermitted)
+		}
+		if err := v.unlocked(ctx, f.ino, n, a); err != nil {
+			return Attr{}, err
+		}
 	}
 	// Times of a draft with changes of its own go into the record with these.
 	if f.times.Load() != nil {
@@ -121,6 +126,9 @@ func (v *View) resize(ctx context.Context, f *file, n *inodeRec, s SetAttr) erro
 	}
 	if !permits(f.flags, actWrite) {
 		return of(NotPermitted)
+	}
+	if err := v.unlocked(ctx, f.ino, n, actWrite); err != nil {
+		return err
 	}
 	if err := f.truncate(ctx, *s.Size); err != nil {
 		return err
@@ -156,7 +164,7 @@ func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, 
 			n.Atime = max(n.Atime, accessed)
 		}
 		if a, some := s.act(); some {
-			if err := n.permit(a); err != nil {
+			if err := t.permit(ino, n, a); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -247,6 +248,9 @@ func (v *View) removeBucket(ctx context.Context, d metastore.Durability, name st
 				}
 				return err
 			}
+			if err := t.heldBucket(b); err != nil {
+				return err
+			}
 			if uploads, err = t.abortUploads(b.ino, sweepBatch); err != nil || uploads > 0 {
 				return err
 			}
@@ -267,7 +271,7 @@ func (t *txn) removeBucket(b *bucketDir) error {
 	if err := t.removeDir(RootIno, root, e, b.rec); err != nil {
 		return err
 	}
-	if err := t.Delete(bucketKey(b.ino)); err != nil {
+	if err := errors.Join(t.dropHolds(b), t.Delete(bucketKey(b.ino))); err != nil {
 		return err
 	}
 	return t.touchDir(RootIno, root)

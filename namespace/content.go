@@ -73,7 +73,7 @@ func (fs *FS) loadContent(r metastore.Reader, c *contentRec) (*layout, error) {
 // storeContent makes a content of l, which must fit one update (stage takes any), and adds a reference
 // to each extent that it names.
 func (fs *FS) storeContent(t *txn, d chunkstore.Domain, l *layout) (contentRec, error) {
-	c := contentRec{ID: fs.number(), Size: l.Size, Used: l.used()}
+	c := contentRec{ID: fs.number(), Size: l.Size, Used: l.used(), Since: fs.madeAt(t.now)}
 	switch {
 	case len(l.Inline) > 0:
 		sealed, err := fs.sealInline(d, contentID(c.ID), l.Inline)
@@ -212,7 +212,7 @@ func (fs *FS) stage(ctx context.Context, d chunkstore.Domain, l *layout) (*stage
 	if err := fs.reserve(ctx); err != nil {
 		return nil, err
 	}
-	c := contentRec{ID: fs.number(), Size: l.Size, Used: l.used(), Pages: pageSlots(l.Size)}
+	c := contentRec{ID: fs.number(), Size: l.Size, Used: l.used(), Pages: pageSlots(l.Size), Since: fs.madeAt(fs.now().UnixNano())}
 	s.built = &c
 	err := fs.update(ctx, metastore.Ordered, nil, func(t *txn) error {
 		return putRec(t, orphanKey(contentID(c.ID)), &orphanRec{Content: c, Domain: uint64(d), Building: true})

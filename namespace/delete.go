@@ -112,7 +112,7 @@ func (c *Conditions) remove(o *object) error {
 // deleteDir takes its own object away from a directory, which goes if nothing is in it.
 func (t *txn) deleteDir(b *bucketDir, o *object) error {
 	n := o.rec
-	if err := n.permit(actUnname); err != nil {
+	if err := t.permit(o.ino, n, actUnname); err != nil {
 		return err
 	}
 	if err := t.fs.dropContent(t, b.domain(), n.Published); err != nil {

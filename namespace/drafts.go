@@ -27,6 +27,11 @@ func (fs *FS) settleDrafts(ctx context.Context) error {
 		case n.Draft == nil:
 			return t.dropUnsettled(ino, n)
 		}
+		if err := t.maySettle(ino, n); refusalOf(err) != nil {
+			return t.dropDraft(ino, n) // its writer was not told that it is published
+		} else if err != nil {
+			return err
+		}
 		return t.promote(ino, n)
 	})
 }

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -27,6 +28,9 @@ type file struct {
 	writers   int  // handles that may write
 	unflushed int  // handles that were opened for writing, or wrote, since they were flushed
 	closed    bool // the namespace is closed
+	refused   bool // a lock or a hold refused what was written: it goes with the last handle
+
+	first contentID // guarded by mu: what a writer that has not closed it published first; 0: nothing (protect.go)
 
 	nameless atomic.Bool // made without a name, and may get one (tmpfile.go)
 
@@ -91,7 +95,12 @@ func (fs *FS) release(ctx context.Context, f *file) {
 	}
 	f.mu.Lock()
 	f.discard()
+	refused := f.refused
 	f.mu.Unlock()
+	if refused { // every kernel's pages, also of the one through which it was written
+		changes := []Change{{Ino: f.ino, Attr: true, Data: true}}
+		go fs.tell(nil, func(o Observer) { o.Changed(nil, changes) })
+	}
 	if !zombie {
 		return
 	}
@@ -232,7 +241,7 @@ func (h *handle) open(ctx context.Context) error {
 		}
 		switch Type(n.Type) {
 		case File:
-			return n.permitOpen(h.flags)
+			return h.v.fs.permitOpen(r, h.f.ino, n, h.flags)
 		case Dir:
 			return of(IsDir)
 		}
@@ -351,7 +360,11 @@ func (h *handle) flush(ctx context.Context) error {
 	if h.f.unflushed > 0 {
 		return nil
 	}
-	return h.f.publish(ctx, h.v.door)
+	err := h.f.publish(ctx, h.v.door)
+	if refusalOf(err) != nil {
+		return errors.Join(h.v.refused("close", err), h.f.giveUpDraft(ctx))
+	}
+	return err
 }
 
 // Close implements FileHandle.
@@ -367,7 +380,9 @@ func (h *handle) Close(ctx context.Context) error {
 	}
 	if h.writes() {
 		h.f.mu.Lock()
-		h.f.writers--
+		if h.f.writers--; h.f.writers == 0 {
+			h.f.finished()
+		}
 		h.f.mu.Unlock()
 	}
 	h.v.fs.release(ctx, h.f)

@@ -11,6 +11,7 @@ import (
 
 	"k3fs/chunkstore"
 	"k3fs/metastore"
+	"k3fs/namespace/internal/trusted"
 	"k3fs/tenancy"
 )
 
@@ -37,6 +38,7 @@ type Options struct {
 	Now       func() time.Time // nil: time.Now
 	Logger    *slog.Logger     // nil: slog.Default()
 	Region    string           // of buckets made without one; "" means us-east-1
+	Locks     LockOptions
 }
 
 // FS is the namespace of one node.
@@ -53,6 +55,14 @@ type FS struct {
 	limit atomic.Uint64 // numbers below this are reserved
 
 	settings sync.Map // of Ino: the buckets that may have settings, see settings.go
+
+	locks    LockOptions
+	clock    *trusted.Clock
+	frozen   atomic.Bool // what the clock last said
+	holding  holding
+	making   sync.Map // of contentID: first contents of files whose writers have not closed them yet (protect.go)
+	refusals refusals
+	keeping  context.CancelFunc // ends keepLocks
 
 	observers atomic.Pointer[[]Observer]
 	obsMu     sync.Mutex // held while observers changes
@@ -105,6 +115,7 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 	if fs.region == "" {
 		fs.region = "us-east-1"
 	}
+	fs.locks = o.Locks.withDefaults(fs.now)
 	inodes, err := fs.loadSuper(ctx)
 	if err != nil {
 		return nil, err
@@ -112,9 +123,17 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 	if err := fs.loadSettings(ctx); err != nil {
 		return nil, fmt.Errorf("namespace: reading the settings of buckets: %w", err)
 	}
+	if err := fs.openClock(ctx); err != nil {
+		return nil, err
+	}
+	if err := fs.loadHolds(ctx); err != nil {
+		return nil, fmt.Errorf("namespace: reading the holds: %w", err)
+	}
 	if err := fs.recover(ctx); err != nil {
 		return nil, err
 	}
+	ctx, fs.keeping = context.WithCancel(context.WithoutCancel(ctx))
+	go fs.keepLocks(ctx)
 	fs.census.start(fs, inodes)
 	fs.reaper.start(fs)
 	return fs, nil
@@ -124,8 +143,10 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 // The stores below stay open. Handles still open fail afterwards.
 func (fs *FS) Close(ctx context.Context) error {
 	fs.atimes.close()
+	fs.keeping()
 	err := errors.Join(fs.publishAll(ctx), fs.storeAtimes(ctx))
 	fs.reaper.stop()
+	err = errors.Join(err, fs.storeRefusals(ctx), fs.storeClock(ctx))
 	return errors.Join(err, fs.leave(ctx), fs.kv.Sync(ctx))
 }
 
@@ -192,6 +213,7 @@ type txn struct {
 	left    map[Ino]*inodeRec // inodes that this attempt removes, as they were
 	buried  []Ino             // what this attempt removes for good and nobody may open meanwhile
 	made    int64             // inodes, less those that it removed
+	bypass  bool              // who asks wants to pass governance retention, and may
 }
 
 // entryChanged notes that the POSIX name in parent now means something else.
@@ -210,7 +232,7 @@ func (t *txn) attrChanged(ino Ino, data bool) {
 
 // update runs fn in a transaction and tells the observers what it changed. fn may run several times.
 func (v *View) update(ctx context.Context, d metastore.Durability, fn func(*txn) error) error {
-	return v.fs.update(ctx, d, v.door, fn)
+	return v.refused("", v.fs.update(ctx, d, v.door, fn))
 }
 
 func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer, fn func(*txn) error) error {
@@ -223,6 +245,7 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 	var dropped bool
 	var made int64
 	quiet := fs.quiet(door)
+	fs.holding.fence.RLock()
 	err := fs.kv.Update(ctx, d, func(m metastore.Txn) error {
 		fs.files.unbury(buried)
 		t := txn{Txn: m, fs: fs, now: fs.now().UnixNano(), quiet: quiet}
@@ -233,6 +256,7 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 		}
 		return err
 	})
+	fs.holding.fence.RUnlock()
 	fs.files.unbury(buried)
 	if made != 0 && !undone(err) {
 		fs.census.inodes.Add(made)
@@ -360,6 +384,11 @@ func fail(op, name string, err error) error {
 
 // of is an error of a kind whose operation and name fail fills in.
 func of(k Kind) error { return &Error{Kind: k} }
+
+// because is of, with the reason.
+func because(k Kind, format string, args ...any) error {
+	return &Error{Kind: k, Err: fmt.Errorf(format, args...)}
+}
 
 func kindOf(err error) Kind {
 	for _, m := range [...]struct {

@@ -125,6 +125,9 @@ func (f *file) persistIncrement(ctx context.Context, inc *increment, door Observ
 		if err != nil {
 			return err
 		}
+		if err := t.mayReplace(f.ino, n); err != nil {
+			return err
+		}
 		stored = true
 		if c, err = inc.put(t, f.d, *n.Draft); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"k3fs/metastore"
+	"k3fs/tenancy"
 )
 
 // The whole key layout. Every key of this package begins with 'n' and a letter; numbers are big endian
@@ -33,6 +34,11 @@ import (
 //	nF upload(16)                                doneRec          a finished upload, for a client's retry
 //	nG upload(16)                                domain(8)        an upload that ended, whose parts are still to be dropped
 //	nV parent(8) name NUL ^seq(8)                ino(8)           a name's older versions, newest first (versioning)
+//	nH tenant(8)                                 holdsRec         of a tenant that has, or had, holds
+//	nH tenant(8) id                              holdRec          a hold
+//	nJ tenant(8)                                 JSON             the head of a tenant's audit log
+//	nJ tenant(8) seq(8)                          JSON             a record of it
+//	nM                                           clockRec         the floor of the trusted clock
 const (
 	kSuper   = "nS"
 	kDentry  = "nD"
@@ -54,6 +60,9 @@ const (
 	kDone    = "nF"
 	kEnded   = "nG"
 	kVersion = "nV"
+	kHold    = "nH"
+	kAudit   = "nJ"
+	kClock   = "nM"
 )
 
 func key(kind string, nums ...uint64) []byte {
@@ -99,8 +108,9 @@ func uploadKey(bucket Ino, objectKey string, id uploadID) []byte {
 func partKey(id uploadID, number int) []byte {
 	return binary.BigEndian.AppendUint16(append([]byte(kPart), id[:]...), uint16(number))
 }
-func doneKey(id uploadID) []byte  { return append([]byte(kDone), id[:]...) }
-func endedKey(id uploadID) []byte { return append([]byte(kEnded), id[:]...) }
+func holdKey(t tenancy.TenantID, id string) []byte { return append(key(kHold, uint64(t)), id...) }
+func doneKey(id uploadID) []byte                   { return append([]byte(kDone), id[:]...) }
+func endedKey(id uploadID) []byte                  { return append([]byte(kEnded), id[:]...) }
 
 // prefixRange covers every key that begins with prefix.
 func prefixRange(prefix []byte, page int) metastore.Range {

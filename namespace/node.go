@@ -220,7 +220,7 @@ func (v *View) Link(ctx context.Context, ino, parent Ino, name string) (Attr, er
 		if e.found() {
 			return of(Exists)
 		}
-		if err := errors.Join(freeName(name), p.permit(actAddEntry), n.permit(actLink)); err != nil {
+		if err := errors.Join(freeName(name), p.permit(actAddEntry), t.permit(ino, n, actLink)); err != nil {
 			return err
 		}
 		if err := t.addLink(ino, n, parent, name); err != nil {
@@ -262,7 +262,7 @@ func (t *txn) addLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 
 // moveLink follows a name of an inode that moved to another place, and stores the inode.
 func (t *txn) moveLink(ino Ino, n *inodeRec, parent Ino, stored string, newParent Ino, newStored string) error {
-	if err := n.permit(actUnname); err != nil {
+	if err := t.permit(ino, n, actUnname); err != nil {
 		return err
 	}
 	if n.Nlink > 1 && Type(n.Type) != Dir {
@@ -284,7 +284,7 @@ func (t *txn) moveLink(ino Ino, n *inodeRec, parent Ino, stored string, newParen
 // dropLink takes one name, which its directory no longer has, away from an inode. With the last one the
 // inode goes: at once, or if it is open, when its last handle closes.
 func (t *txn) dropLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
-	if err := n.permit(actUnname); err != nil {
+	if err := t.permit(ino, n, actUnname); err != nil {
 		return err
 	}
 	return t.takeLink(ino, n, parent, stored)
@@ -340,8 +340,11 @@ func (t *txn) dropExtraLink(ino Ino, n *inodeRec, parent Ino, stored string) err
 }
 
 // eraseInode removes an inode's record and all that hangs on it. It is the only function that removes a
-// version: retention asks here. Flags were asked when the last name went (dropLink, removeDir).
+// version, and it asks the rule of locks itself. Flags were asked when the last name went (dropLink, removeDir).
 func (t *txn) eraseInode(ino Ino, n *inodeRec) error {
+	if err := t.fs.unlocked(t, ino, n, actErase, t.bypass); err != nil {
+		return err
+	}
 	d := domain(tenancy.TenantID(n.Owner))
 	if err := t.fs.dropContent(t, d, n.Published); err != nil {
 		return err
@@ -433,7 +436,7 @@ func (v *View) Rmdir(ctx context.Context, parent Ino, name string) error {
 
 // removeDir removes an empty directory from its parent, whose record the caller stores.
 func (t *txn) removeDir(parent Ino, p *inodeRec, e entry, n *inodeRec) error {
-	if err := n.permit(actUnname); err != nil {
+	if err := t.permit(Ino(e.Ino), n, actUnname); err != nil {
 		return err
 	}
 	empty, err := dirEmpty(t, Ino(e.Ino))

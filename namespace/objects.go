@@ -379,7 +379,7 @@ func (t *txn) putDir(b *bucketDir, parent Ino, dir *inodeRec, old *object, store
 			return 0, nil, err
 		}
 	}
-	if err := errors.Join(n.permit(actSetattr), t.fs.dropContent(t, b.domain(), n.Published)); err != nil {
+	if err := errors.Join(t.permit(ino, n, actWrite), t.fs.dropContent(t, b.domain(), n.Published)); err != nil {
 		return 0, nil, err
 	}
 	n.Expl, n.Published, n.Object = true, c, meta
@@ -425,7 +425,14 @@ func (v *View) writable(ctx context.Context, bucket, objectKey string) (d chunks
 			return err
 		}
 		d = b.domain()
-		return checkKey(objectKey)
+		if err := checkKey(objectKey); err != nil || !v.fs.holding.may(b.owner()) {
+			return err
+		}
+		o, err := findObject(r, b, objectKey)
+		if err != nil || o.rec == nil {
+			return err
+		}
+		return v.fs.unlocked(r, o.ino, o.rec, actWrite, false)
 	})
 	return d, err
 }

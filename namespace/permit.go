@@ -3,6 +3,8 @@ package namespace
 import (
 	"bytes"
 	"context"
+
+	"k3fs/metastore"
 )
 
 // Flags are those of an inode that chattr(1) sets, with the values that Linux gives them (FS_IOC_SETFLAGS).
@@ -31,6 +33,10 @@ const (
 	actUnname               // take a name away, or move it: unlink, rmdir, rename, S3 overwrite and DELETE
 	actAddEntry             // give a name in it, a directory
 	actDropEntry            // take a name in it
+	actLabel                // change tags or the access list that S3 has of it
+	actDescribe             // change headers or user metadata that S3 has of it
+	actRekey                // move it along with a directory that is renamed
+	actErase                // remove a version for good: only locks are asked
 )
 
 // permits is the rule of what may be done to an inode with these flags, whoever asks and through which door
@@ -101,13 +107,13 @@ func (f *file) permitWrite(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// permitOpen asks the rule for opening a file for what the flags say.
-func (n *inodeRec) permitOpen(o OpenFlags) error {
+// permitOpen asks all rules for opening a file for what the flags say.
+func (fs *FS) permitOpen(r metastore.Reader, ino Ino, n *inodeRec, o OpenFlags) error {
 	switch {
 	case o.Trunc, o.Write && !o.Append:
-		return n.permit(actWrite)
+		return fs.permit(r, ino, n, actWrite, false)
 	case o.Append:
-		return n.permit(actAppend)
+		return fs.permit(r, ino, n, actAppend, false)
 	}
 	return nil
 }

@@ -37,8 +37,15 @@ func (w *world) setFlags(t testing.TB, ino Ino, f Flags) {
 	require.Equal(t, f, w.attr(t, ino).Flags)
 }
 
-// Every way to change or destroy what flags hold, through both doors.
-func TestFlagsHold(t *testing.T) {
+// way is a way to change or destroy what is in the world that held makes.
+type way struct {
+	what              string
+	immutable, append bool // whether it is permitted
+	do                func(w *world, dir, file, sub Ino) error
+}
+
+// ways are all of them, through both doors.
+func ways(t *testing.T) []way {
 	mode, uid, now, size, grown := uint32(0o600), uint32(7), time.Unix(5, 0), int64(3), int64(100)
 	put := func(w *world, key string) error {
 		_, err := w.PutObject(bg, "bucket", key, bodyOf([]byte("new")), PutOptions{})
@@ -67,11 +74,7 @@ func TestFlagsHold(t *testing.T) {
 			return err
 		}
 	}
-	ways := []struct {
-		what              string
-		immutable, append bool // whether it is permitted
-		do                func(w *world, dir, file, sub Ino) error
-	}{
+	return []way{
 		{"open to read", true, true, open(OpenFlags{Read: true})},
 		{"open to write", false, false, open(OpenFlags{Read: true, Write: true})},
 		{"open to append", false, true, open(OpenFlags{Write: true, Append: true})},
@@ -124,7 +127,13 @@ func TestFlagsHold(t *testing.T) {
 			return w.Rename(bg, w.bucket, "other", dir, "new", 0)
 		}},
 		{"create below it", true, true, func(w *world, _, _, sub Ino) error { _, err := w.Mkdir(bg, sub, "new", NewNode{}); return err }},
-		{"write in it", true, true, func(w *world, dir, _, _ Ino) error { w.file(t, dir, "f", "more"); return nil }},
+		{"write in it", true, true, func(w *world, dir, _, _ Ino) error {
+			_, h, err := w.Create(bg, dir, "f", NewNode{Mode: 0o644}, OpenFlags{Write: true})
+			if err == nil {
+				err = h.Close(bg)
+			}
+			return err
+		}},
 
 		{"GET", true, true, func(w *world, _, _, _ Ino) error {
 			_, err := w.HeadObject(bg, "bucket", "f", ReadOptions{})
@@ -179,8 +188,12 @@ func TestFlagsHold(t *testing.T) {
 		}},
 		{"remove the tree", false, false, func(w *world, _, _, _ Ino) error { return w.RemoveTree(bg, "bucket", "d/") }},
 	}
+}
+
+// What flags hold, no way changes.
+func TestFlagsHold(t *testing.T) {
 	for _, f := range []Flags{Immutable, AppendOnly, Immutable | AppendOnly, NoDump} {
-		for _, way := range ways {
+		for _, way := range ways(t) {
 			s := &scope{TB: t}
 			w, dir, file, sub := held(s, f)
 			permitted := way.immutable && f&Immutable != 0 || way.append && f == AppendOnly || f == NoDump

@@ -91,6 +91,7 @@ func (f *file) persist(ctx context.Context, door Observer) error {
 	}
 	var kept contentRec
 	stored, err := f.store(ctx, l, func(t *txn, n *inodeRec, c contentRec) error {
+		c.Time = t.fs.trusted()
 		kept = c
 		if n.Draft == nil {
 			if err := t.Set(draftKey(f.ino), nil); err != nil {
@@ -121,8 +122,10 @@ func (f *file) publish(ctx context.Context, door Observer) error {
 	if err != nil {
 		return err
 	}
+	var was, now *contentRec
 	stored, err := f.store(ctx, l, func(t *txn, n *inodeRec, c contentRec) error {
 		c.ETag, c.Time = newETag(contentID(c.ID)), t.now
+		was, now = n.Published, &c
 		old, draft := n.Published, n.Draft
 		if n.unsettled() {
 			if err := t.Delete(draftKey(f.ino)); err != nil {
@@ -136,6 +139,7 @@ func (f *file) publish(ctx context.Context, door Observer) error {
 		return t.fs.dropContent(t, f.d, old)
 	}, door)
 	if stored {
+		f.madeFirst(was, now)
 		f.published, f.kept, f.keptSlices = f.saved, nil, nil
 	}
 	return err
@@ -143,6 +147,7 @@ func (f *file) publish(ctx context.Context, door Observer) error {
 
 // promote publishes the persisted draft as it is; done is false if there is none. f.mu must be held.
 func (f *file) promote(ctx context.Context, door Observer) (done bool, err error) {
+	var old, now *contentRec
 	err = f.fs.update(context.WithoutCancel(ctx), metastore.Ordered, door, func(t *txn) error {
 		done = false
 		n, err := getInode(t, f.ino)
@@ -152,10 +157,14 @@ func (f *file) promote(ctx context.Context, door Observer) (done bool, err error
 		if err != nil {
 			return err
 		}
-		done = true
+		if err := t.mayReplace(f.ino, n); err != nil {
+			return err
+		}
+		done, old, now = true, n.Published, n.Draft
 		return t.promote(f.ino, n)
 	})
 	if err == nil && done {
+		f.madeFirst(old, now)
 		f.published, f.kept, f.keptSlices = f.saved, nil, nil
 		f.recorded()
 	}
@@ -214,6 +223,9 @@ func (f *file) store(ctx context.Context, l *layout, put func(*txn, *inodeRec, c
 			return nil
 		}
 		if err != nil {
+			return err
+		}
+		if err := t.mayReplace(f.ino, n); err != nil {
 			return err
 		}
 		stored = true

@@ -82,6 +82,7 @@ type contentRec struct {
 	Time   int64   `msg:"t,omitempty"` // Last-Modified, unix nanoseconds
 	Parts  uint32  `msg:"c,omitempty"` // parts of the multipart upload that made it
 	Sum    *sumRec `msg:"k,omitempty"`
+	Since  int64   `msg:"w,omitempty"` // when it was made, by the trusted clock, if that is not near Time
 }
 
 // slice maps Len bytes of a file at Off to an extent's bytes at Skip. Gaps between slices are holes.
@@ -125,11 +126,34 @@ type partsRec struct {
 	Sums      []string `msg:"c,omitempty"` // of Algorithm, one for each
 }
 
-// lockRec has its place in the record now; lock.go comes with Object Lock.
+// lockRec is a version's lock; its rules are in lock.go.
 type lockRec struct {
 	LegalHold bool  `msg:"l,omitempty"`
-	Mode      uint8 `msg:"m,omitempty"`
-	Until     int64 `msg:"u,omitempty"`
+	Mode      uint8 `msg:"m,omitempty"` // a LockMode
+	Until     int64 `msg:"u,omitempty"` // of the trusted clock, unix nanoseconds
+	Strict    bool  `msg:"s,omitempty"` // committed through the mount: its name, too, stays as it is
+}
+
+// holdRec is a hold; its id is in the key.
+type holdRec struct {
+	Bucket  uint64 `msg:"b,omitempty"` // 0: all of the tenant's
+	Prefix  string `msg:"p,omitempty"` // of keys; empty: all of the bucket's
+	Reason  string `msg:"r"`
+	By      string `msg:"y"` // account
+	Created int64  `msg:"c"` // of the trusted clock, as all times of locks
+	Until   int64  `msg:"u,omitempty"`
+	Period  int64  `msg:"d,omitempty"` // nanoseconds from the publication of each version, in place of Until
+	Tag     string `msg:"t,omitempty"` // the regime that it stands for; then it stays while there are data
+}
+
+// holdsRec is remade whenever the holds of a tenant change: who has read it knows them.
+type holdsRec struct {
+	Nonce uint64 `msg:"n"`
+}
+
+// clockRec is the floor of the trusted clock, and what it stands on (internal/trusted).
+type clockRec struct {
+	State []byte `msg:"s"`
 }
 
 // extentRec counts the contents that refer to an extent.

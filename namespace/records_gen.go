@@ -179,6 +179,58 @@ func (z *bucketRec) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z *clockRec) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 1
+	// string "s"
+	o = append(o, 0x81, 0xa1, 0x73)
+	o = msgp.AppendBytes(o, z.State)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *clockRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "s":
+			z.State, bts, err = msgp.ReadBytesBytes(bts, z.State)
+			if err != nil {
+				err = msgp.WrapError(err, "State")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *clockRec) Msgsize() (s int) {
+	s = 1 + 2 + msgp.BytesPrefixSize + len(z.State)
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z contentID) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	o = msgp.AppendUint64(o, uint64(z))
@@ -210,8 +262,8 @@ func (z contentID) Msgsize() (s int) {
 func (z *contentRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(10)
-	var zb0001Mask uint16 /* 10 bits */
+	zb0001Len := uint32(11)
+	var zb0001Mask uint16 /* 11 bits */
 	_ = zb0001Mask
 	if z.Size == 0 {
 		zb0001Len--
@@ -248,6 +300,10 @@ func (z *contentRec) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Sum == nil {
 		zb0001Len--
 		zb0001Mask |= 0x200
+	}
+	if z.Since == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x400
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -336,6 +392,11 @@ func (z *contentRec) MarshalMsg(b []byte) (o []byte, err error) {
 					}
 				}
 			}
+		}
+		if (zb0001Mask & 0x400) == 0 { // if not omitted
+			// string "w"
+			o = append(o, 0xa1, 0x77)
+			o = msgp.AppendInt64(o, z.Since)
 		}
 	}
 	return
@@ -478,6 +539,12 @@ func (z *contentRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					}
 				}
 			}
+		case "w":
+			z.Since, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Since")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -502,6 +569,7 @@ func (z *contentRec) Msgsize() (s int) {
 	} else {
 		s += 1 + 2 + msgp.StringPrefixSize + len(z.Sum.Algorithm) + 2 + msgp.StringPrefixSize + len(z.Sum.Value) + 2 + msgp.StringPrefixSize + len(z.Sum.Type)
 	}
+	s += 2 + msgp.Int64Size
 	return
 }
 
@@ -686,6 +754,212 @@ func (z *extentRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z extentRec) Msgsize() (s int) {
 	s = 1 + msgp.Uint32Size + msgp.Uint32Size + msgp.Uint64Size
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *holdRec) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// check for omitted fields
+	zb0001Len := uint32(8)
+	var zb0001Mask uint8 /* 8 bits */
+	_ = zb0001Mask
+	if z.Bucket == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x1
+	}
+	if z.Prefix == "" {
+		zb0001Len--
+		zb0001Mask |= 0x2
+	}
+	if z.Until == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x20
+	}
+	if z.Period == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.Tag == "" {
+		zb0001Len--
+		zb0001Mask |= 0x80
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		if (zb0001Mask & 0x1) == 0 { // if not omitted
+			// string "b"
+			o = append(o, 0xa1, 0x62)
+			o = msgp.AppendUint64(o, z.Bucket)
+		}
+		if (zb0001Mask & 0x2) == 0 { // if not omitted
+			// string "p"
+			o = append(o, 0xa1, 0x70)
+			o = msgp.AppendString(o, z.Prefix)
+		}
+		// string "r"
+		o = append(o, 0xa1, 0x72)
+		o = msgp.AppendString(o, z.Reason)
+		// string "y"
+		o = append(o, 0xa1, 0x79)
+		o = msgp.AppendString(o, z.By)
+		// string "c"
+		o = append(o, 0xa1, 0x63)
+		o = msgp.AppendInt64(o, z.Created)
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "u"
+			o = append(o, 0xa1, 0x75)
+			o = msgp.AppendInt64(o, z.Until)
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "d"
+			o = append(o, 0xa1, 0x64)
+			o = msgp.AppendInt64(o, z.Period)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "t"
+			o = append(o, 0xa1, 0x74)
+			o = msgp.AppendString(o, z.Tag)
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *holdRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "b":
+			z.Bucket, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Bucket")
+				return
+			}
+		case "p":
+			z.Prefix, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Prefix")
+				return
+			}
+		case "r":
+			z.Reason, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Reason")
+				return
+			}
+		case "y":
+			z.By, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "By")
+				return
+			}
+		case "c":
+			z.Created, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Created")
+				return
+			}
+		case "u":
+			z.Until, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Until")
+				return
+			}
+		case "d":
+			z.Period, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Period")
+				return
+			}
+		case "t":
+			z.Tag, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Tag")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *holdRec) Msgsize() (s int) {
+	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Prefix) + 2 + msgp.StringPrefixSize + len(z.Reason) + 2 + msgp.StringPrefixSize + len(z.By) + 2 + msgp.Int64Size + 2 + msgp.Int64Size + 2 + msgp.Int64Size + 2 + msgp.StringPrefixSize + len(z.Tag)
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z holdsRec) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 1
+	// string "n"
+	o = append(o, 0x81, 0xa1, 0x6e)
+	o = msgp.AppendUint64(o, z.Nonce)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *holdsRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "n":
+			z.Nonce, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Nonce")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z holdsRec) Msgsize() (s int) {
+	s = 1 + 2 + msgp.Uint64Size
 	return
 }
 
@@ -945,42 +1219,10 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 			if z.Lock == nil {
 				o = msgp.AppendNil(o)
 			} else {
-				// check for omitted fields
-				zb0002Len := uint32(3)
-				var zb0002Mask uint8 /* 3 bits */
-				_ = zb0002Mask
-				if z.Lock.LegalHold == false {
-					zb0002Len--
-					zb0002Mask |= 0x1
-				}
-				if z.Lock.Mode == 0 {
-					zb0002Len--
-					zb0002Mask |= 0x2
-				}
-				if z.Lock.Until == 0 {
-					zb0002Len--
-					zb0002Mask |= 0x4
-				}
-				// variable map header, size zb0002Len
-				o = append(o, 0x80|uint8(zb0002Len))
-
-				// skip if no fields are to be emitted
-				if zb0002Len != 0 {
-					if (zb0002Mask & 0x1) == 0 { // if not omitted
-						// string "l"
-						o = append(o, 0xa1, 0x6c)
-						o = msgp.AppendBool(o, z.Lock.LegalHold)
-					}
-					if (zb0002Mask & 0x2) == 0 { // if not omitted
-						// string "m"
-						o = append(o, 0xa1, 0x6d)
-						o = msgp.AppendUint8(o, z.Lock.Mode)
-					}
-					if (zb0002Mask & 0x4) == 0 { // if not omitted
-						// string "u"
-						o = append(o, 0xa1, 0x75)
-						o = msgp.AppendInt64(o, z.Lock.Until)
-					}
+				o, err = z.Lock.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Lock")
+					return
 				}
 			}
 		}
@@ -1194,45 +1436,10 @@ func (z *inodeRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				if z.Lock == nil {
 					z.Lock = new(lockRec)
 				}
-				var zb0002 uint32
-				zb0002, bts, err = msgp.ReadMapHeaderBytes(bts)
+				bts, err = z.Lock.UnmarshalMsg(bts)
 				if err != nil {
 					err = msgp.WrapError(err, "Lock")
 					return
-				}
-				for zb0002 > 0 {
-					zb0002--
-					field, bts, err = msgp.ReadMapKeyZC(bts)
-					if err != nil {
-						err = msgp.WrapError(err, "Lock")
-						return
-					}
-					switch msgp.UnsafeString(field) {
-					case "l":
-						z.Lock.LegalHold, bts, err = msgp.ReadBoolBytes(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Lock", "LegalHold")
-							return
-						}
-					case "m":
-						z.Lock.Mode, bts, err = msgp.ReadUint8Bytes(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Lock", "Mode")
-							return
-						}
-					case "u":
-						z.Lock.Until, bts, err = msgp.ReadInt64Bytes(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Lock", "Until")
-							return
-						}
-					default:
-						bts, err = msgp.Skip(bts)
-						if err != nil {
-							err = msgp.WrapError(err, "Lock")
-							return
-						}
-					}
 				}
 			}
 		default:
@@ -1271,7 +1478,7 @@ func (z *inodeRec) Msgsize() (s int) {
 	if z.Lock == nil {
 		s += msgp.NilSize
 	} else {
-		s += 1 + 2 + msgp.BoolSize + 2 + msgp.Uint8Size + 2 + msgp.Int64Size
+		s += z.Lock.Msgsize()
 	}
 	return
 }
@@ -1349,11 +1556,11 @@ func (z *listedRec) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
-func (z lockRec) MarshalMsg(b []byte) (o []byte, err error) {
+func (z *lockRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(3)
-	var zb0001Mask uint8 /* 3 bits */
+	zb0001Len := uint32(4)
+	var zb0001Mask uint8 /* 4 bits */
 	_ = zb0001Mask
 	if z.LegalHold == false {
 		zb0001Len--
@@ -1366,6 +1573,10 @@ func (z lockRec) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Until == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x4
+	}
+	if z.Strict == false {
+		zb0001Len--
+		zb0001Mask |= 0x8
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -1386,6 +1597,11 @@ func (z lockRec) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "u"
 			o = append(o, 0xa1, 0x75)
 			o = msgp.AppendInt64(o, z.Until)
+		}
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "s"
+			o = append(o, 0xa1, 0x73)
+			o = msgp.AppendBool(o, z.Strict)
 		}
 	}
 	return
@@ -1427,6 +1643,12 @@ func (z *lockRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Until")
 				return
 			}
+		case "s":
+			z.Strict, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Strict")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1440,8 +1662,8 @@ func (z *lockRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 }
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
-func (z lockRec) Msgsize() (s int) {
-	s = 1 + 2 + msgp.BoolSize + 2 + msgp.Uint8Size + 2 + msgp.Int64Size
+func (z *lockRec) Msgsize() (s int) {
+	s = 1 + 2 + msgp.BoolSize + 2 + msgp.Uint8Size + 2 + msgp.Int64Size + 2 + msgp.BoolSize
 	return
 }
 

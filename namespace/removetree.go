@@ -68,7 +68,7 @@ func (t *txn) detach(b *bucketDir, o *object) error {
 
 // permitTree asks whether a directory and all that is in it may go.
 func (t *txn) permitTree(ino Ino, n *inodeRec) error {
-	if err := n.permit(actUnname); err != nil {
+	if err := t.permit(ino, n, actUnname); err != nil {
 		return err
 	}
 	if Type(n.Type) != Dir {

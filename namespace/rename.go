@@ -84,7 +84,7 @@ func (t *txn) rename(from, to *end) error {
 	if !from.isDir() && to.isDir() {
 		return of(IsDir)
 	}
-	if err := errors.Join(permitMove(from, to), t.noLoop(from, to)); err != nil {
+	if err := errors.Join(t.permitMove(from, to), t.noLoop(from, to)); err != nil {
 		return err
 	}
 	if to.n == nil {
@@ -112,14 +112,19 @@ func (t *txn) rename(from, to *end) error {
 }
 
 // permitMove asks whether from's entry may go to to's place.
-func permitMove(from, to *end) error {
-	if err := errors.Join(from.dir.permit(actDropEntry), from.n.permit(actUnname)); err != nil {
+func (t *txn) permitMove(from, to *end) error {
+	if err := errors.Join(from.dir.permit(actDropEntry), t.permit(Ino(from.Ino), from.n, actUnname)); err != nil {
 		return err
+	}
+	if from.isDir() {
+		if err := t.heldBelow(Ino(from.Ino), from.n); err != nil {
+			return err
+		}
 	}
 	if to.n == nil {
 		return to.dir.permit(actAddEntry)
 	}
-	return errors.Join(to.dir.permit(actDropEntry), to.n.permit(actUnname))
+	return errors.Join(to.dir.permit(actDropEntry), t.permit(Ino(to.Ino), to.n, actUnname))
 }
 
 func storedFor(name string, dir bool) string {
@@ -168,7 +173,7 @@ func (t *txn) exchange(from, to *end) error {
 	if from.Ino == to.Ino {
 		return nil
 	}
-	if err := errors.Join(permitMove(from, to), permitMove(to, from), t.noLoop(from, to)); err != nil {
+	if err := errors.Join(t.permitMove(from, to), t.permitMove(to, from), t.noLoop(from, to)); err != nil {
 		return err
 	}
 	if err := t.noLoop(to, from); err != nil {

@@ -61,7 +61,7 @@ func (t *txn) renameObject(b *bucketDir, from, to string, source, target Conditi
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(left.permit(actDropEntry), src.rec.permit(actUnname)); err != nil {
+	if err := errors.Join(left.permit(actDropEntry), t.permit(src.ino, src.rec, actUnname)); err != nil {
 		return err
 	}
 	into := actAddEntry
@@ -97,7 +97,7 @@ func (t *txn) unnameObject(b *bucketDir, o *object) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(parent.permit(actDropEntry), o.rec.permit(actUnname)); err != nil {
+	if err := errors.Join(parent.permit(actDropEntry), t.permit(o.ino, o.rec, actUnname)); err != nil {
 		return err
 	}
 	if err := t.delDentry(o.parent, o.stored); err != nil {

@@ -182,7 +182,7 @@ func (v *View) SetObjectACL(ctx context.Context, bucket, objectKey string, chang
 		if err != nil {
 			return err
 		}
-		if err := o.rec.permit(actSetattr); err != nil {
+		if err := t.permit(o.ino, o.rec, actLabel); err != nil {
 			return err
 		}
 		info, err := bucketInfo(t, b.ino)

@@ -55,7 +55,7 @@ func (v *View) SetObjectTags(ctx context.Context, bucket, objectKey string, tags
 		if err != nil {
 			return err
 		}
-		if err := o.rec.permit(actSetattr); err != nil {
+		if err := t.permit(o.ino, o.rec, actLabel); err != nil {
 			return err
 		}
 		if o.rec.Object == nil {

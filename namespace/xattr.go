@@ -151,7 +151,11 @@ func (v *View) changeXattr(ctx context.Context, ino Ino, name string, change fun
 		if err != nil {
 			return err
 		}
-		if err := n.permit(actSetattr); err != nil {
+		a := actSetattr
+		if _, described := kind.(s3Xattr); described {
+			a = actDescribe
+		}
+		if err := t.permit(ino, n, a); err != nil {
 			return err
 		}
 		if err := change(t, kind, &xattrOf{t, ino, n}); err != nil {

@@ -14,6 +14,7 @@ const (
 	ofTenant scope = iota + 1 // the tenant itself: Owner is 0 or the tenant
 	ofBucket                  // a bucket and what is in it: Owner must be the tenant, or the bucket's rules allow it
 	ofMount                   // as ofTenant, for the root account only
+	ofHold                    // as ofMount; of a bucket, its policy lets others do it, and can deny it to all
 )
 
 // scopeOf knows every action; one that it does not know is denied.
@@ -29,8 +30,10 @@ func scopeOf(a Action) scope {
 		GetLifecycle, PutLifecycle, GetEncryption, PutEncryption, GetBucketRequestPay, PutBucketRequestPay,
 		GetBucketAcceleration, GetBucketLogging, GetBucketNotifications:
 		return ofBucket
-	case MountAdministrator:
+	case MountAdministrator, ListHolds, ReadAudit:
 		return ofMount
+	case PlaceHold, ReleaseHold:
+		return ofHold
 	}
 	return 0
 }
@@ -58,6 +61,8 @@ func decide(p Principal, a Action, r *Resource, parse policyParser) error {
 		permitted = own || p.known() && r.Owner == 0
 	case ofMount:
 		permitted = p.Root && (own || p.known() && r.Owner == 0)
+	case ofHold:
+		permitted, err = decideHold(p, a, r, own, parse)
 	case ofBucket:
 		permitted, err = decideBucket(p, a, r, own, parse)
 		if err == nil && !own && r.Settings != nil && r.Object != nil && objectPermission[a] != "" {
@@ -73,6 +78,26 @@ func decide(p Principal, a Action, r *Resource, parse policyParser) error {
 		return fmt.Errorf("%w: %s: nobody is authenticated", ErrDenied, a)
 	}
 	return fmt.Errorf("%w: %s", ErrDenied, a)
+}
+
+// decideHold lets the root account, and whom the bucket's policy allows it, and nobody whom that denies it.
+func decideHold(p Principal, a Action, r *Resource, own bool, parse policyParser) (bool, error) {
+	raw := r.Settings[SettingPolicy]
+	if len(raw) == 0 {
+		return own && p.Root, nil
+	}
+	d, err := parse(raw, r.Bucket)
+	if err != nil {
+		return false, err
+	}
+	q := policy.Request{Who: p.who(), Action: string(a), Resource: r.name(), Values: p.values(r)}
+	switch d.Evaluate(&q) {
+	case policy.Deny:
+		return false, nil
+	case policy.Allow:
+		return own, nil
+	}
+	return own && p.Root, nil
 }
 
 func decideBucket(p Principal, a Action, r *Resource, own bool, parse policyParser) (bool, error) {

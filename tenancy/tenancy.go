@@ -120,6 +120,14 @@ const (
 	GetBucketNotifications Action = "s3:GetBucketNotification"
 )
 
+// The actions about locks and holds.
+const (
+	PlaceHold   Action = "k3fs:PlaceHold"
+	ReleaseHold Action = "k3fs:ReleaseHold"
+	ListHolds   Action = "k3fs:ListHolds"
+	ReadAudit   Action = "k3fs:ReadAudit"
+)
+
 // Resource is what an action is asked about: a bucket (with its owner) and a key inside it.
 type Resource struct {
 	Owner  TenantID // the bucket's tenant; 0 when there is no bucket (ListAllBuckets, CreateBucket)
