@@ -101,6 +101,9 @@ func (d *Daemon) adminRoutes(local bool) http.Handler {
 			return
 		}
 		fmt.Fprintln(w, "ready")
+		if d.ns.Clock().Frozen {
+			fmt.Fprintln(w, "note: the host's clock is further ahead than is believed: no lock expires until 'k3fs clock confirm'")
+		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	if p := d.cfg.Admin.Pprof; p == "on" || p == "auto" && local {

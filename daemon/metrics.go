@@ -63,7 +63,14 @@ func newMetrics(d *Daemon) *metrics {
 			}
 			return 1
 		})
-	m.registry.MustRegister(m.requests, m.seconds, m.bytes, info, ready, usageCollector{d},
+	frozen := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "k3fs_lock_clock_frozen",
+		Help: "1 if locks and holds don't expire until the host's clock is confirmed."}, func() float64 {
+		if d.ns.Clock().Frozen {
+			return 1
+		}
+		return 0
+	})
+	m.registry.MustRegister(frozen, m.requests, m.seconds, m.bytes, info, ready, usageCollector{d},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

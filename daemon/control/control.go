@@ -1,4 +1,4 @@
-// Package control is how commands on the same host ask the daemon for mounts: a protocol over a unix socket,
+// Package control is how commands on the same host ask the daemon for mounts, and about locks and holds: a protocol over a unix socket,
 // with both its ends. It knows what a mount's options mean, but mounts nothing.
 //
 // # Protocol
@@ -62,7 +62,9 @@ type Request struct {
 	Source    string // of a mount: BUCKET, BUCKET/PREFIX, or / for all buckets
 	Dir       string // of an unmount: the mount point
 	Options   Options
-	Lazy      bool // unmount: detach although it is in use
+	Lazy      bool            // unmount: detach although it is in use
+	Tenant    string          `json:",omitempty"` // whom the host's administrator acts for; empty: the first
+	Args      json.RawMessage `json:",omitempty"` // of the operations in locks.go
 }
 
 // sealed is a request on the wire.
@@ -73,7 +75,8 @@ type sealed struct {
 
 // Reply is the daemon's answer.
 type Reply struct {
-	Dir   string // where it is mounted
+	Dir   string          // where it is mounted
+	Data  json.RawMessage `json:",omitempty"` // of the operations in locks.go
 	Code  Code
 	Error string
 }
