@@ -29,7 +29,7 @@ type Daemon struct {
 
 	stores  *stores
 	ns      *namespace.FS
-	mount   *mount // the daemon's own; nil without a mount point
+	own     *ownMount // nil without a mount point
 	mounts  *mounts
 	control *control.Server
 	locks   locks.Table
@@ -100,11 +100,15 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 	if err := d.listenAdmin(); err != nil {
 		return err
 	}
-	if err := d.openMount(ctx); err != nil {
+	d.mounts = &mounts{d: d, all: map[string]*demanded{}}
+	before, err := d.mounts.before()
+	if err != nil {
 		return err
 	}
-	d.mounts = &mounts{d: d, all: map[string]*demanded{}}
-	if err := d.mounts.restore(ctx); err != nil {
+	if err := d.openMount(ctx, d.cfg.Mount.WriteBack && len(before) == 0); err != nil {
+		return err
+	}
+	if err := d.mounts.restore(ctx, before); err != nil {
 		return err
 	}
 	if err := d.listenS3(); err != nil {

@@ -25,26 +25,6 @@ type mount struct {
 	log     *slog.Logger
 }
 
-// openMount opens the daemon's own mount, which acts as the first tenant's root account: who may use it is
-// decided by the kernel, by the permissions of the files.
-func (d *Daemon) openMount(ctx context.Context) (err error) {
-	point := d.cfg.Mount.Point
-	if point == "" {
-		return nil
-	}
-	if err := preparePoint(point, d.log); err != nil {
-		return err
-	}
-	d.mount, err = d.attach(ctx, tenancy.Root(tenancy.FirstTenant), fusefs.Options{
-		Dir: point, AllowOther: d.cfg.Mount.AllowOther, ReadOnly: d.cfg.Mount.ReadOnly, SyncOnClose: d.cfg.Mount.SyncOnClose,
-		WriteThrough: !d.cfg.Mount.WriteBack, NoAtime: d.cfg.Mount.NoAtime,
-	})
-	if err == nil {
-		d.health.gone.Store(new(d.mount.door.Done()))
-	}
-	return err
-}
-
 // attach mounts the namespace as who may use it. o says where and how; what it shows and what the daemon
 // decides for all mounts is filled in.
 func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, o fusefs.Options) (*mount, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,7 +36,8 @@ type mounts struct {
 
 // demanded is one of them.
 type demanded struct {
-	want wanted
+	want   wanted
+	tenant tenancy.TenantID
 	*mount
 }
 
@@ -64,25 +66,27 @@ func (s *mounts) mount(ctx context.Context, c control.Caller, r control.Request,
 	if c.AccessKey == "" {
 		who = tenancy.Root(tenancy.FirstTenant)
 	}
-	if err := s.make(ctx, who, want, dir); err != nil {
+	warning, err := s.make(ctx, who, want, dir)
+	if err != nil {
 		return control.Reply{}, err
 	}
 	s.d.log.Info("mounted", "source", want.Source, "dir", want.Dir, "access_key", want.AccessKey, "uid", want.UID)
-	return control.Reply{Dir: path}, s.save()
+	return control.Reply{Dir: path, Warning: warning}, s.save()
 }
 
-// make mounts at the open directory dir.
-func (s *mounts) make(ctx context.Context, who tenancy.Principal, want wanted, dir *os.File) error {
+// make mounts at the open directory dir. It returns what the user should know about mounts of the same files.
+func (s *mounts) make(ctx context.Context, who tenancy.Principal, want wanted, dir *os.File) (warning string, err error) {
 	if err := tenancy.Allow(who, tenancy.MountAdministrator, tenancy.Resource{Owner: who.Tenant}); err != nil {
-		return control.Errorf(control.Denied, "the account of access key %q may not mount", want.AccessKey)
+		return "", control.Errorf(control.Denied, "the account of access key %q may not mount", want.AccessKey)
 	}
 	root, err := findSource(ctx, s.d.ns.As(who), want.Source)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if err := s.reserve(want); err != nil {
-		return err
+	if err := s.reserve(who, want); err != nil {
+		return "", err
 	}
+	warning = s.beside(ctx, who, want)
 	o := want.Options
 	m, err := s.d.attach(ctx, who, fusefs.Options{
 		Dir: want.Dir, Target: fmt.Sprintf("/proc/self/fd/%d", dir.Fd()), FSName: want.Source, Root: root,
@@ -97,12 +101,43 @@ func (s *mounts) make(ctx context.Context, who tenancy.Principal, want wanted, d
 		if errors.Is(err, unix.EINVAL) {
 			err = fmt.Errorf("%w: %s may be in another mount namespace than the daemon's", err, want.Dir)
 		}
-		return control.Errorf(control.Failed, "%v", err)
+		return "", control.Errorf(control.Failed, "%v", err)
 	}
 	one := s.all[want.Dir]
 	one.mount = m
 	go s.watch(one)
-	return nil
+	return warning, nil
+}
+
+// beside makes way for a mount that is about to be made: what others see must be what it sees. It returns, and
+// logs, a warning about those for whom that can't be had.
+func (s *mounts) beside(ctx context.Context, who tenancy.Principal, want wanted) string {
+	var warnings []string
+	if own := s.d.own; own != nil && who.Tenant == tenancy.FirstTenant {
+		if w := own.share(ctx, s.d, want); w != "" {
+			warnings = append(warnings, w)
+		}
+	}
+	s.mu.Lock()
+	for _, one := range s.all {
+		if one.want.Dir != want.Dir && one.tenant == who.Tenant && overlap(one.want.Source, want.Source) {
+			if one.want.Options.WriteBack || want.Options.WriteBack {
+				warnings = append(warnings, fmt.Sprintf("%s and %s show the same files, and not both without the option writeback: "+
+					"what one changes the other may not see, and appends may overwrite each other", one.want.Dir, want.Dir))
+			}
+		}
+	}
+	s.mu.Unlock()
+	for _, w := range warnings {
+		s.d.log.Warn(w)
+	}
+	return strings.Join(warnings, "; ")
+}
+
+// overlap reports whether one of two sources is in the other.
+func overlap(a, b string) bool {
+	a, b = path.Clean("/"+a), path.Clean("/"+b)
+	return within(a, b) || within(b, a)
 }
 
 // timeout is how long the kernel may cache; the door's zero means long.
@@ -114,7 +149,7 @@ func timeout(t *time.Duration) time.Duration {
 }
 
 // reserve takes the mount point, so that no two requests mount there.
-func (s *mounts) reserve(want wanted) error {
+func (s *mounts) reserve(who tenancy.Principal, want wanted) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -126,7 +161,7 @@ func (s *mounts) reserve(want wanted) error {
 	if len(s.all) >= maxMounts {
 		return control.Errorf(control.Failed, "there are %d mounts already", maxMounts)
 	}
-	s.all[want.Dir] = &demanded{want: want}
+	s.all[want.Dir] = &demanded{want: want, tenant: who.Tenant}
 	return nil
 }
 

@@ -51,8 +51,8 @@ func (d *Daemon) closeDoors(by deadlines) error {
 	defer cancel()
 	var mounted error
 	var unmounting sync.WaitGroup
-	if d.mount != nil {
-		unmounting.Go(func() { mounted = d.mount.close(ctx) })
+	if d.own != nil {
+		unmounting.Go(func() { mounted = d.own.close(ctx) })
 	}
 	var demanded, asked error
 	if d.mounts != nil {

@@ -61,26 +61,31 @@ func (s *mounts) save() error {
 	return replaceFile(filepath.Join(s.d.cfg.Data, wantedFile), raw)
 }
 
-// restore makes the mounts again that an earlier run of the daemon had. One that can't be made is logged, with
-// what to do, and not wanted any more: the daemon does not fail for it.
-func (s *mounts) restore(ctx context.Context) error {
+// before returns the mounts that an earlier run of the daemon had.
+func (s *mounts) before() ([]wanted, error) {
 	raw, err := os.ReadFile(filepath.Join(s.d.cfg.Data, wantedFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	boot, e := os.ReadFile(bootFile)
 	if err := errors.Join(err, e); err != nil {
-		return err
+		return nil, err
 	}
 	var list wantedList
 	if err := json.Unmarshal(raw, &list); err != nil {
 		s.d.log.Error("the list of mounts can't be read: mount again what is missing", "file", wantedFile, "err", err)
-		return nil
+		return nil, nil
 	}
 	if list.Boot != strings.TrimSpace(string(boot)) {
-		return nil
+		return nil, nil
 	}
-	for _, want := range list.Mounts {
+	return list.Mounts, nil
+}
+
+// restore makes mounts again. One that can't be made is logged, with what to do, and not wanted any more: the
+// daemon does not fail for it.
+func (s *mounts) restore(ctx context.Context, before []wanted) error {
+	for _, want := range before {
 		if err := s.again(ctx, want); err != nil {
 			s.d.log.Error("a mount could not be made again: mount it anew with 'k3fs mount'",
 				"source", want.Source, "dir", want.Dir, "err", err)
@@ -118,5 +123,6 @@ func (s *mounts) again(ctx context.Context, want wanted) error {
 	if _, err := s.checkDir(caller, dir); err != nil {
 		return err
 	}
-	return s.make(ctx, who, want, dir)
+	_, err = s.make(ctx, who, want, dir)
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,7 +33,8 @@ type door struct {
 	leases  leases
 	locks   lockDoor
 	reads   readPool
-	kernel  notifier // set before the first request
+	kernel  notifier    // set before the first request
+	covered atomic.Bool // by another mount: no new handle uses the page cache
 
 	remembered remembered // by dirs
 
@@ -106,6 +108,7 @@ func (d *door) attrOf(nodeid uint64) (namespace.Attr, error) {
 // written through the kernel's cache.
 func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	since := d.inv.now()
+	defer d.inv.setting(namespace.Ino(in.NodeId))()
 	if isWriteback(in) && d.known(in, since, out) {
 		return fuse.OK
 	}

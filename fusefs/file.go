@@ -38,6 +38,9 @@ func (d *door) opened(h namespace.FileHandle, flags uint32, out *fuse.OpenOut) {
 	}
 	out.Fh = d.files.add(f)
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	if d.covered.Load() {
+		out.OpenFlags = fuse.FOPEN_DIRECT_IO
+	}
 }
 
 // Open implements fuse.RawFileSystem.
@@ -113,7 +116,7 @@ func (d *door) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, 
 			return 0, d.status(err)
 		}
 	}
-	if d.opts.WriteThrough && in.Flags&syscall.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
+	if (d.opts.WriteThrough || d.covered.Load()) && in.Flags&syscall.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
 		return d.append(f, in, data)
 	}
 	defer d.changing(f.Ino(), int64(in.Offset), int64(len(data)))()

@@ -54,6 +54,13 @@ func (t *table[T]) remove(fh uint64) *T {
 	return h
 }
 
+// len returns how many handles there are.
+func (t *table[T]) len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.slots) - len(t.free)
+}
+
 // drain removes and returns all handles.
 func (t *table[T]) drain() []*T {
 	t.mu.Lock()

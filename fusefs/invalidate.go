@@ -37,6 +37,7 @@ type Invalidator struct {
 	again map[namespace.Ino]bool // and whether its pages are to go, too
 	timer *time.Timer            // set while a repetition is due
 	root  atomic.Uint64          // the inode that the mount's root shows; 0 means its own
+	sets  [4096]settings         // by hash of an inode
 
 	waits waits // of requests of this mount for the kernel's locks of other mounts
 }
@@ -62,13 +63,41 @@ func (v *Invalidator) Changed(by namespace.Observer, changes []namespace.Change)
 	v.forgetEntries(*k, by, changes)
 	for _, c := range changes {
 		if c.Ino != 0 {
-			(*k).InodeNotify(v.node(c.Ino), attrOnly, 0)
+			v.changedInode(*k, c.Ino, attrOnly, c.Data)
 		}
 		if c.Parent != 0 { // its attributes
-			(*k).InodeNotify(v.node(c.Parent), 0, 0)
+			v.changedInode(*k, c.Parent, 0, false)
 		}
 	}
-	v.repeat(changes)
+}
+
+// changedInode notifies of an inode, and once more where the first time may not have been enough.
+func (v *Invalidator) changedInode(k notifier, ino namespace.Ino, off int64, pages bool) {
+	unknown := k.InodeNotify(v.node(ino), off, 0) == fuse.ENOENT
+	if unknown || pages || v.sets[v.inodeSlot(ino)].recent() {
+		v.repeat(ino, pages)
+	}
+}
+
+// settings are the SETATTR requests of inodes.
+type settings struct {
+	underWay atomic.Int32
+	last     atomic.Int64 // when the last one was answered, in unix nanoseconds
+}
+
+// setting says that the attributes of an inode are being set through this mount, until done is called.
+func (v *Invalidator) setting(ino namespace.Ino) (done func()) {
+	s := &v.sets[v.inodeSlot(ino)]
+	s.underWay.Add(1)
+	return func() {
+		s.last.Store(time.Now().UnixNano())
+		s.underWay.Add(-1)
+	}
+}
+
+// recent reports whether the kernel may still have to apply the reply to one of them.
+func (s *settings) recent() bool {
+	return s.underWay.Load() > 0 || time.Since(time.Unix(0, s.last.Load())) < repeatAfter
 }
 
 // node is how the kernel calls an inode.
@@ -117,21 +146,15 @@ func (v *Invalidator) inodeSlot(ino namespace.Ino) uint64 {
 	return (v.node(ino) * 0x9e3779b97f4a7c15 >> 32) % uint64(len(v.marks))
 }
 
-// repeat notifies of the inodes again, once, a moment later. Pages of files go only then: the kernel
+// repeat notifies of an inode again, once, a moment later. Pages of files go only then: the kernel
 // first writes back dirty ones, for which the caller may hold a lock. Only a second mount of the same
-// files needs that, since other doors never change bytes under an inode.
-func (v *Invalidator) repeat(changes []namespace.Change) {
+// files needs that, since other doors never change bytes under an inode. It is not done without need: the kernel drops
+// the reply of a GETATTR that crosses a notification, and the permission check that asked goes on with what it had.
+func (v *Invalidator) repeat(ino namespace.Ino, pages bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, c := range changes {
-		if c.Ino != 0 {
-			v.again[c.Ino] = v.again[c.Ino] || c.Data
-		}
-		if _, due := v.again[c.Parent]; c.Parent != 0 && !due {
-			v.again[c.Parent] = false
-		}
-	}
-	if v.timer == nil && len(v.again) > 0 {
+	v.again[ino] = v.again[ino] || pages
+	if v.timer == nil {
 		v.timer = time.AfterFunc(repeatAfter, v.notifyAgain)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/stretchr/testify/require"
 
 	"k3fs/namespace"
@@ -177,4 +178,50 @@ func TestMarks(t *testing.T) {
 	v.Changed(nil, []namespace.Change{{Ino: 7, Attr: true}})
 	require.False(t, v.inodeFresh(during, 7), "read between Changing and Changed")
 	require.True(t, v.inodeFresh(v.now(), 7))
+}
+
+// told notes notifications of inodes, and answers that those in absent are unknown.
+type told struct {
+	mu     sync.Mutex
+	inodes map[uint64]int
+	absent map[uint64]bool
+}
+
+func (k *told) EntryNotify(uint64, string) fuse.Status { return fuse.OK }
+
+func (k *told) InodeNotify(node uint64, _, _ int64) fuse.Status {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.inodes[node]++
+	if k.absent[node] {
+		return fuse.ENOENT
+	}
+	return fuse.OK
+}
+
+// The kernel is told twice only of what it may have learnt just after the first time.
+func TestRepeatedOnlyWhereNeeded(t *testing.T) {
+	v, k := NewInvalidator(), &told{inodes: map[uint64]int{}, absent: map[uint64]bool{7: true}}
+	v.attach(k, namespace.RootIno)
+	defer v.detach()
+	answered := v.setting(8)
+	for _, ino := range []namespace.Ino{7, 8, 9, 10} {
+		v.Changed(nil, []namespace.Change{{Ino: ino, Attr: true}})
+	}
+	answered()
+	v.Changed(nil, []namespace.Change{{Ino: 11, Data: true}})
+	count := func(node uint64) int {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.inodes[node]
+	}
+	for node, want := range map[uint64]int{7: 2, 8: 2, 11: 2} {
+		require.Eventually(t, func() bool { return count(node) == want }, 10*time.Second, time.Millisecond)
+	}
+	v.mu.Lock()
+	require.Empty(t, v.again)
+	v.mu.Unlock()
+	for _, node := range []uint64{9, 10} {
+		require.Equal(t, 1, count(node))
+	}
 }

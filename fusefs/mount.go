@@ -18,7 +18,7 @@ const maxBackground = 64
 
 // capabilities beyond go-fuse's defaults.
 const capabilities = fuse.CAP_WRITEBACK_CACHE | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ATOMIC_O_TRUNC |
-	fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ASYNC_DIO | fuse.CAP_POSIX_ACL | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT
+	fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ASYNC_DIO | fuse.CAP_POSIX_ACL | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT
 
 // Mountpoint is a live mount.
 type Mountpoint struct {
@@ -129,6 +129,14 @@ func (m *Mountpoint) Release(lazy bool) error {
 		<-m.done
 	}
 	return err
+}
+
+// Covered says that another mount of the same files covers this one, and returns how many of its files are open. Their
+// pages are written back. Who is still inside, with a working directory, opens files without the page cache.
+func (m *Mountpoint) Covered() (open int) {
+	m.door.covered.Store(true)
+	m.door.writeBack()
+	return m.door.files.len()
 }
 
 // abandon detaches a mount that is in use, after writing back its dirty pages, and ends its connection.

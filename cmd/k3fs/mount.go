@@ -174,6 +174,9 @@ func (r *mountRequest) run(ctx context.Context) error {
 	if err != nil {
 		return noDaemon(err, socket)
 	}
+	if reply.Warning != "" {
+		fmt.Fprintf(r.stderr, "%s: warning: %s\n", r.program, reply.Warning)
+	}
 	if r.verbose {
 		fmt.Fprintf(r.stdout, "%s: %s mounted on %s\n", r.program, r.source, reply.Dir)
 	}

@@ -75,10 +75,11 @@ type sealed struct {
 
 // Reply is the daemon's answer.
 type Reply struct {
-	Dir   string          // where it is mounted
-	Data  json.RawMessage `json:",omitempty"` // of the operations in locks.go
-	Code  Code
-	Error string
+	Dir     string          // where it is mounted
+	Warning string          `json:",omitempty"` // what the user should know although it worked
+	Data    json.RawMessage `json:",omitempty"` // of the operations in locks.go
+	Code    Code
+	Error   string
 }
 
 // Code says what kind of failure a Reply tells of.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"k3fs/e2e/harness"
 )
@@ -15,13 +16,17 @@ import (
 // helper is where mount(8) looks for the program that mounts type fuse.k3fs.
 const helper = "/sbin/mount.fuse.k3fs"
 
-// install puts the helper in its place for the time of a test, unless the host has one.
+// install puts the helper in its place for the time of a test. One that the host has, which may be of another version,
+// is hidden by it meanwhile.
 func install(t *testing.T, binary string) {
 	t.Helper()
 	harness.NeedTools(t, "mount")
-	if _, err := os.Lstat(helper); err == nil {
-		harness.Unable(t, "%s is there already, and may be of another version", helper)
+	if _, err := os.Stat(helper); err == nil {
+		require.NoError(t, unix.Mount(binary, helper, "", unix.MS_BIND, ""))
+		t.Cleanup(func() { require.NoError(t, unix.Unmount(helper, unix.MNT_DETACH)) })
+		return
 	}
+	require.NoError(t, os.RemoveAll(helper)) // a link to nowhere
 	require.NoError(t, os.Symlink(binary, helper))
 	t.Cleanup(func() { require.NoError(t, os.Remove(helper)) })
 }
