@@ -51,6 +51,9 @@ var errnos = map[namespace.Kind]syscall.Errno{
 	namespace.Unavailable:        syscall.EIO,
 	namespace.Interrupted:        syscall.EINTR,
 	namespace.BadBody:            syscall.EIO,
+	namespace.NoVersion:          syscall.ENOENT,
+	namespace.BadVersion:         syscall.EINVAL,
+	namespace.IsMarker:           syscall.EIO,
 }
 
 // kindOf returns err's kind. What is no *namespace.Error is Internal, but for an ended context.

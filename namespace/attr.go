@@ -121,6 +121,9 @@ func (v *View) resize(ctx context.Context, f *file, n *inodeRec, s SetAttr) erro
 	default:
 		return of(Invalid)
 	}
+	if n.hung() && s.Handle == nil {
+		return of(ReadOnly)
+	}
 	if err := f.load(ctx); err != nil {
 		return err
 	}

@@ -65,6 +65,15 @@ func (v *View) openBucket(r metastore.Reader, name string, a tenancy.Action, obj
 	return b, v.allowKey(r, b, a, objectKey)
 }
 
+// openVersionIn is openBucket for a version of the key, whose own rules count; "" is the current one.
+func (v *View) openVersionIn(r metastore.Reader, name string, a tenancy.Action, objectKey, version string) (*bucketDir, error) {
+	b, err := v.findBucket(r, name)
+	if err != nil {
+		return nil, err
+	}
+	return b, v.fs.auth.Allow(v.who, a, b.versionResource(r, objectKey, version))
+}
+
 func (v *View) allowKey(r metastore.Reader, b *bucketDir, a tenancy.Action, objectKey string) error {
 	return v.fs.auth.Allow(v.who, a, b.resource(r, objectKey))
 }
@@ -243,6 +252,12 @@ func (v *View) removeBucket(ctx context.Context, d metastore.Durability, name st
 				return err
 			}
 			if empty, err := dirEmpty(t, b.ino); err != nil || !empty {
+				if err == nil {
+					err = of(NotEmpty)
+				}
+				return err
+			}
+			if any, err := hasHistory(t, b.ino); err != nil || any {
 				if err == nil {
 					err = of(NotEmpty)
 				}

@@ -25,7 +25,7 @@ func TestStatFSCounts(t *testing.T) {
 	w.put(t, "a/0/f", []byte("over"))
 	w.put(t, "dir/", nil)
 	counted()
-	_, err := w.DeleteObject(bg, "data", "a/1/f", Conditions{})
+	_, err := w.DeleteObject(bg, "data", "a/1/f", DeleteOptions{})
 	require.NoError(t, err)
 	require.NoError(t, w.Unlink(bg, bucket, "f1"))
 	require.NoError(t, w.Rename(bg, bucket, "f2", bucket, "f3", 0))

@@ -44,13 +44,13 @@ func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, au
 	c := &checker{
 		ctx: ctx, o: o, chunks: chunks, fs: &FS{auth: auth},
 		nodes: map[Ino]*node{}, contents: map[contentID]bool{}, refs: map[place]*extentUse{},
-		uploads: map[uploadID]bool{}, zombies: map[Ino]bool{}, trees: map[Ino]bool{},
+		holders: map[contentID]uint32{}, uploads: map[uploadID]bool{}, zombies: map[Ino]bool{}, trees: map[Ino]bool{},
 	}
 	err := kv.View(ctx, func(r metastore.Reader) error {
 		c.r = r
 		for _, step := range []func() error{
 			c.super, c.inodes, c.zombieTable, c.treeTable, c.entries, c.linkTable, c.buckets, c.small,
-			c.uploadTables, c.orphans, c.pages, c.objParts, c.tree, c.extents,
+			c.uploadTables, c.orphans, c.versions, c.shared, c.pages, c.objParts, c.tree, c.extents,
 		} {
 			if err := step(); err != nil {
 				return err
@@ -71,6 +71,7 @@ type node struct {
 	parent            Ino
 	bucket, owner     uint64
 	xattrs, unsettled bool
+	hook              hook // of a version that hangs on a key
 	rooted            bool // known to hang on the root, or on a tree being removed
 }
 
@@ -85,7 +86,8 @@ type checker struct {
 
 	next     uint64 // numbers are below this
 	nodes    map[Ino]*node
-	contents map[contentID]bool // that something owns
+	contents map[contentID]bool   // that something owns
+	holders  map[contentID]uint32 // of contents that are marked as shared
 	refs     map[place]*extentUse
 	uploads  map[uploadID]bool // in progress, or ended with parts left
 	zombies  map[Ino]bool
@@ -163,6 +165,9 @@ func (c *checker) inodes() error {
 		c.number("inode", uint64(i))
 		c.nodes[i] = &node{typ: Type(n.Type), nlink: n.Nlink, parent: Ino(n.Parent), bucket: n.Bucket, owner: n.Owner,
 			xattrs: n.Xattrs, unsettled: n.unsettled()}
+		if n.hung() {
+			c.nodes[i].hook = hook{n.Key, n.Seq, n.Version}
+		}
 		if Type(n.Type) != File && n.Draft != nil || Type(n.Type) != File && Type(n.Type) != Dir && n.Published != nil {
 			c.problem("content", "inode %d of type %d has a content", i, n.Type)
 		}
@@ -437,7 +442,7 @@ func (c *checker) linkCount(i Ino, n *node) {
 	if want := n.nlink; n.links != want && !(want == 1 && n.links == 0) {
 		c.problem("link", "inode %d counts %d links and notes %d", i, n.nlink, n.links)
 	}
-	if n.nlink == 0 && !c.zombies[i] {
+	if n.nlink == 0 && !c.zombies[i] && n.hook.key == "" {
 		c.problem("zombie", "inode %d has no name and is not noted as removed", i)
 	}
 }

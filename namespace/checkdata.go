@@ -22,6 +22,9 @@ type extentUse struct {
 // so the reaper may have been at it. d is 0 if the owner does not tell.
 func (c *checker) content(d chunkstore.Domain, rec *contentRec, dropped bool, owner string, number uint64) {
 	id := contentID(rec.ID)
+	if rec.Shared && !c.held(rec) {
+		return
+	}
 	c.report.Contents++
 	c.number("content", rec.ID)
 	if c.contents[id] {

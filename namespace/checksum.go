@@ -13,7 +13,6 @@ import (
 
 	"k3fs/chunkstore"
 	"k3fs/metastore"
-	"k3fs/tenancy"
 )
 
 // checksumAtOnce is up to which size the checksum that a GET asks for is computed before its first byte.
@@ -38,17 +37,17 @@ func newHash(algorithm string) hash.Hash {
 
 // checksum computes the CRC64NVME of an object that has no checksum (the mount wrote it, or a client without
 // any), and keeps it. What the key names must still have the ETag.
-func (v *View) checksum(ctx context.Context, bucket, objectKey, etag string) (Checksums, error) {
-	rd, err := v.openContent(ctx, bucket, objectKey, ReadOptions{Conditions: Conditions{IfMatch: []string{etag}}})
+func (v *View) checksum(ctx context.Context, bucket, objectKey, version, etag string) (Checksums, error) {
+	rd, err := v.openContent(ctx, bucket, objectKey, ReadOptions{Conditions: Conditions{IfMatch: []string{etag}}, Version: version})
 	if err != nil {
 		return Checksums{}, err
 	}
 	defer rd.Close()
-	return v.keepChecksum(ctx, bucket, objectKey, rd)
+	return v.keepChecksum(ctx, bucket, objectKey, version, rd)
 }
 
 // keepChecksum is checksum for an open object.
-func (v *View) keepChecksum(ctx context.Context, bucket, objectKey string, rd *objectReader) (Checksums, error) {
+func (v *View) keepChecksum(ctx context.Context, bucket, objectKey, version string, rd *objectReader) (Checksums, error) {
 	sum := Checksums{Algorithm: "CRC64NVME", Type: fullObject}
 	h := newHash(sum.Algorithm)
 	if err := v.fs.digest(ctx, rd.d, rd.l, 0, rd.l.Size, h); err != nil {
@@ -59,12 +58,11 @@ func (v *View) keepChecksum(ctx context.Context, bucket, objectKey string, rd *o
 		return sum, nil
 	}
 	err := v.update(ctx, metastore.Ordered, func(t *txn) error {
-		b, err := v.openBucket(t, bucket, tenancy.GetObject, objectKey)
-		if err != nil {
-			return err
+		_, o, err := v.openForRead(t, bucket, objectKey, &ReadOptions{Version: version})
+		if isKind(err, NotFound) || isKind(err, NoVersion) { // removed meanwhile
+			return nil
 		}
-		o, err := findObject(t, b, objectKey)
-		if err != nil || !o.visible() || o.rec.Published == nil || contentID(o.rec.Published.ID) != rd.id || o.rec.Published.Sum != nil {
+		if err != nil || o.rec.Published == nil || contentID(o.rec.Published.ID) != rd.id || o.rec.Published.Sum != nil {
 			return err
 		}
 		o.rec.Published.Sum = sumOf(sum)

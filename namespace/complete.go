@@ -253,7 +253,7 @@ func (v *View) completed(ctx context.Context, bucket, objectKey, id string) (inf
 		found = Ino(rec.Bucket) == b.ino && rec.Key == objectKey
 		info = ObjectInfo{Key: objectKey, Ino: Ino(rec.Ino), ETag: rec.ETag, LastModified: stamp(rec.Time)}
 		if n, err := getInode(r, Ino(rec.Ino)); err == nil && n.Published != nil && n.Published.ETag == rec.ETag {
-			info = objectInfo(objectKey, Ino(rec.Ino), n)
+			info = b.info(objectKey, &object{ino: Ino(rec.Ino), rec: n})
 		}
 		return nil
 	})

@@ -101,6 +101,11 @@ func (fs *FS) dropContent(t *txn, d chunkstore.Domain, c *contentRec) error {
 	if c == nil {
 		return nil
 	}
+	if c.Shared {
+		if last, err := t.unshare(c); err != nil || !last {
+			return err
+		}
+	}
 	if err := t.dropParts(c); err != nil {
 		return err
 	}

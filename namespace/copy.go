@@ -19,14 +19,14 @@ func (v *View) CopyObject(ctx context.Context, srcBucket, srcKey, bucket, object
 }
 
 func (v *View) copyObject(ctx context.Context, srcBucket, srcKey, bucket, objectKey string, o CopyOptions) (ObjectInfo, error) {
-	if srcBucket == bucket && srcKey == objectKey && !o.SelfCopyOK && !o.Replace {
+	if srcBucket == bucket && srcKey == objectKey && o.Version == "" && !o.SelfCopyOK && !o.Replace {
 		return ObjectInfo{}, of(Invalid)
 	}
 	d, err := v.writable(ctx, bucket, objectKey)
 	if err != nil {
 		return ObjectInfo{}, err
 	}
-	src, err := v.openSource(ctx, srcBucket, srcKey, o.Source)
+	src, err := v.openSource(ctx, srcBucket, srcKey, ReadOptions{Conditions: o.Source, Version: o.Version})
 	if err != nil {
 		return ObjectInfo{}, err
 	}
@@ -49,7 +49,9 @@ func (v *View) copyObject(ctx context.Context, srcBucket, srcKey, bucket, object
 		c.ETag, c.Sum = src.info.ETag, sumOf(sum)
 		return c, err
 	}
-	return v.commitObject(ctx, bucket, objectKey, &p, in.staged, in.fresh)
+	info, err := v.commitObject(ctx, bucket, objectKey, &p, in.staged, in.fresh)
+	info.CopyOf = src.info.Version
+	return info, err
 }
 
 // shareOrCopy prepares another content of the source's bytes: its extents are shared, unless the copy is
@@ -108,8 +110,8 @@ func (o *CopyOptions) object(src *ObjectInfo) objectRec {
 var ofCopy = []string{StorageClass, "X-Amz-Website-Redirect-Location", "X-Amz-Server-Side-Encryption", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"}
 
 // openSource opens a copy's source: whatever condition is false fails the copy.
-func (v *View) openSource(ctx context.Context, bucket, objectKey string, c Conditions) (*objectReader, error) {
-	src, err := v.openContent(ctx, bucket, objectKey, ReadOptions{Conditions: c})
+func (v *View) openSource(ctx context.Context, bucket, objectKey string, o ReadOptions) (*objectReader, error) {
+	src, err := v.openContent(ctx, bucket, objectKey, o)
 	if isKind(err, NotModified) {
 		err = of(PreconditionFailed)
 	}
@@ -118,17 +120,17 @@ func (v *View) openSource(ctx context.Context, bucket, objectKey string, c Condi
 
 // CopyPart makes a part of a range of another object, whose extents it shares (S3 UploadPartCopy). Nothing is
 // written, but the range is read for its MD5 and its checksum, unless they are known of the whole source.
-func (v *View) CopyPart(ctx context.Context, srcBucket, srcKey string, c Conditions, off, length int64, bucket, objectKey, id string, number int) (Part, error) {
-	part, err := v.copyPart(ctx, srcBucket, srcKey, c, off, length, bucket, objectKey, id, number)
+func (v *View) CopyPart(ctx context.Context, srcBucket, srcKey string, o ReadOptions, off, length int64, bucket, objectKey, id string, number int) (Part, error) {
+	part, err := v.copyPart(ctx, srcBucket, srcKey, o, off, length, bucket, objectKey, id, number)
 	return part, fail("copy part", objectKey, err)
 }
 
-func (v *View) copyPart(ctx context.Context, srcBucket, srcKey string, c Conditions, off, length int64, bucket, objectKey, id string, number int) (Part, error) {
+func (v *View) copyPart(ctx context.Context, srcBucket, srcKey string, o ReadOptions, off, length int64, bucket, objectKey, id string, number int) (Part, error) {
 	up, d, rec, err := v.openUpload(ctx, bucket, objectKey, id, number)
 	if err != nil {
 		return Part{}, err
 	}
-	src, err := v.openSource(ctx, srcBucket, srcKey, c)
+	src, err := v.openSource(ctx, srcBucket, srcKey, o)
 	if err != nil {
 		return Part{}, err
 	}

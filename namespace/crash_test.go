@@ -54,9 +54,9 @@ func TestObjectsFollowModelAcrossPowerCuts(t *testing.T) {
 			},
 			"delete": func(rt *rapid.T) {
 				k := some()
-				found, err := w.DeleteObject(bg, "data", k, Conditions{})
+				found, err := w.DeleteObject(bg, "data", k, DeleteOptions{})
 				require.NoError(rt, err)
-				require.True(rt, found)
+				require.True(rt, found.Found)
 				delete(m, k)
 			},
 			"copy": func(rt *rapid.T) {
@@ -130,7 +130,7 @@ func TestPutsUnderFailingDisk(t *testing.T) {
 				acked[fmt.Sprint(i)] = data
 			}
 			if i%3 == 2 {
-				_, _ = w.DeleteObject(bg, "data", "before", Conditions{})
+				_, _ = w.DeleteObject(bg, "data", "before", DeleteOptions{})
 				_ = w.fs.Reap(bg)
 			}
 		}
@@ -180,7 +180,7 @@ func TestReapBesideReaders(t *testing.T) {
 					t.Error(err)
 				}
 			case 1:
-				if _, err := w.DeleteObject(bg, "data", k, Conditions{}); err != nil {
+				if _, err := w.DeleteObject(bg, "data", k, DeleteOptions{}); err != nil {
 					t.Error(err)
 				}
 			default:

@@ -12,28 +12,28 @@ import (
 // maxDelete is how many keys DeleteObjects takes.
 const maxDelete = 1000
 
-// DeleteObject removes an object. Directories that S3 made on the way to it go with their last entry.
-func (v *View) DeleteObject(ctx context.Context, bucket, objectKey string, c Conditions) (found bool, err error) {
+// DeleteObject implements Objects. Directories that S3 made on the way to an object go with their last entry.
+func (v *View) DeleteObject(ctx context.Context, bucket, objectKey string, o DeleteOptions) (done Deleted, err error) {
 	err = v.update(ctx, metastore.DurableReclaim, func(t *txn) error {
 		b, err := v.findBucket(t, bucket)
 		if err == nil {
-			found, err = v.deleteKey(t, b, objectKey, &c)
+			done, err = v.deleteKey(t, b, objectKey, &o)
 		}
 		return err
 	})
-	return found, fail("delete", objectKey, err)
+	return done, fail("delete", objectKey, err)
 }
 
 // DeleteObjects removes up to 1,000 objects in as few updates as hold them.
-func (v *View) DeleteObjects(ctx context.Context, bucket string, keys []Deletion) (errs []error, err error) {
+func (v *View) DeleteObjects(ctx context.Context, bucket string, keys []Deletion) (done []Deleted, err error) {
 	if len(keys) > maxDelete {
 		return nil, fail("delete", bucket, of(Invalid))
 	}
-	errs = make([]error, len(keys))
-	return errs, fail("delete", bucket, v.deleteKeys(ctx, bucket, keys, errs))
+	done = make([]Deleted, len(keys))
+	return done, fail("delete", bucket, v.deleteKeys(ctx, bucket, keys, done))
 }
 
-func (v *View) deleteKeys(ctx context.Context, bucket string, keys []Deletion, errs []error) error {
+func (v *View) deleteKeys(ctx context.Context, bucket string, keys []Deletion, done []Deleted) error {
 	err := v.update(ctx, metastore.DurableReclaim, func(t *txn) error {
 		b, err := v.findBucket(t, bucket)
 		if err != nil {
@@ -45,22 +45,21 @@ func (v *View) deleteKeys(ctx context.Context, bucket string, keys []Deletion, e
 					return err
 				}
 			}
-			errs[i] = nil
-			if _, err := v.deleteKey(t, b, k.Key, &k.Conditions); err != nil {
+			if done[i], err = v.deleteKey(t, b, k.Key, &k.DeleteOptions); err != nil {
 				if errors.Is(err, metastore.ErrTooBig) || !keyError(err) {
 					return err
 				}
-				errs[i] = fail("delete", k.Key, err)
+				done[i].Err = fail("delete", k.Key, err)
 			}
 		}
 		return nil
 	})
 	if errors.Is(err, metastore.ErrTooBig) && len(keys) > 1 {
 		half := len(keys) / 2
-		if err := v.deleteKeys(ctx, bucket, keys[:half], errs[:half]); err != nil {
+		if err := v.deleteKeys(ctx, bucket, keys[:half], done[:half]); err != nil {
 			return err
 		}
-		return v.deleteKeys(ctx, bucket, keys[half:], errs[half:])
+		return v.deleteKeys(ctx, bucket, keys[half:], done[half:])
 	}
 	return err
 }
@@ -68,35 +67,76 @@ func (v *View) deleteKeys(ctx context.Context, bucket string, keys []Deletion, e
 // keyError reports whether err is about one key, found before anything was written for it.
 func keyError(err error) bool {
 	return errors.Is(err, tenancy.ErrDenied) || isKind(err, InvalidName) || isKind(err, NameTooLong) || isKind(err, NotPermitted) ||
-		isKind(err, PreconditionFailed)
+		isKind(err, PreconditionFailed) || isKind(err, BadVersion) || isKind(err, Exists)
 }
 
-// deleteKey removes an object within an update; found is false if there was none.
-func (v *View) deleteKey(t *txn, b *bucketDir, objectKey string, c *Conditions) (found bool, err error) {
-	if err := v.allowKey(t, b, tenancy.DeleteObject, objectKey); err != nil {
-		return false, err
+// deleteKey removes an object, or a version, within an update.
+func (v *View) deleteKey(t *txn, b *bucketDir, objectKey string, opts *DeleteOptions) (done Deleted, err error) {
+	res := b.versionResource(t, objectKey, opts.Version)
+	if err := v.fs.auth.Allow(v.who, versionAction(tenancy.DeleteObject, opts.Version), res); err != nil {
+		return done, err
 	}
 	if err := checkKey(objectKey); err != nil {
-		return false, err
+		return done, err
+	}
+	if opts.Version != "" {
+		return t.deleteVersion(b, objectKey, opts)
 	}
 	o, err := findObject(t, b, objectKey)
 	if err != nil {
-		return false, err
+		return done, err
 	}
-	if !o.visible() {
-		// If-Match asks that there is an object; S3's other conditions are true of one that is gone already.
-		if len(c.IfMatch) > 0 {
-			return false, of(PreconditionFailed)
+	// If-Match asks that there is an object; S3's other conditions are true of one that is gone already.
+	if !o.visible() && len(opts.IfMatch) > 0 {
+		return done, of(PreconditionFailed)
+	}
+	s := b.slot(objectKey)
+	if done.Found = o.visible(); done.Found {
+		if err := opts.remove(&o); err != nil {
+			return done, err
 		}
-		return false, nil
+		if Type(o.rec.Type) == Dir {
+			err = t.deleteDir(b, &o, s)
+		} else {
+			err = t.unnameObject(b, &o, s)
+		}
 	}
-	if err := c.remove(&o); err != nil {
-		return true, err
+	if err != nil || s.state == unversioned {
+		return done, err
 	}
-	if Type(o.rec.Type) == Dir {
-		return true, t.deleteDir(b, &o)
+	done.Marker = true
+	done.Version, err = t.mark(s, t.fs.number())
+	return done, err
+}
+
+// deleteVersion removes a version, or a delete marker, for good. It is no error if there is none.
+func (t *txn) deleteVersion(b *bucketDir, objectKey string, opts *DeleteOptions) (done Deleted, err error) {
+	s := b.slot(objectKey)
+	done.Version = opts.Version
+	o, hung, err := findVersion(t, b, objectKey, opts.Version)
+	switch {
+	case isKind(err, NoVersion):
+		return done, nil
+	case err != nil:
+		return done, err
 	}
-	return true, t.unnameObject(b, &o)
+	done.Found, done.Marker = true, hung != nil && hung.marker()
+	if !done.Marker {
+		if err := opts.remove(&o); err != nil {
+			return done, err
+		}
+	}
+	if hung == nil {
+		return done, t.dropCurrent(b, &o, objectKey)
+	}
+	top, err := newest(t, s)
+	if err != nil {
+		return done, err
+	}
+	if err := t.dropHung(s, hung.seq); err != nil || !done.Marker || top.seq != hung.seq {
+		return done, err
+	}
+	return done, t.restore(b, objectKey)
 }
 
 // remove decides the conditions of a delete.
@@ -109,16 +149,17 @@ func (c *Conditions) remove(o *object) error {
 	return c.write(o)
 }
 
-// deleteDir takes its own object away from a directory, which goes if nothing is in it.
-func (t *txn) deleteDir(b *bucketDir, o *object) error {
+// deleteDir takes its own object away from a directory, which goes if nothing is in it. The version stays on the
+// key if s keeps it; the zero slot keeps none.
+func (t *txn) deleteDir(b *bucketDir, o *object, s slot) error {
 	n := o.rec
 	if err := t.permit(o.ino, n, actUnname); err != nil {
 		return err
 	}
-	if err := t.fs.dropContent(t, b.domain(), n.Published); err != nil {
+	if err := t.hangDir(s, n, false); err != nil {
 		return err
 	}
-	n.Expl, n.Published, n.Object = false, nil, nil
+	n.Expl = false
 	empty, err := dirEmpty(t, o.ino)
 	if err != nil {
 		return err

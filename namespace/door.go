@@ -83,8 +83,9 @@ type Objects interface {
 	ChangeBucketSettings(ctx context.Context, bucket string, a tenancy.Action, change func(BucketInfo, tenancy.Settings) error) error
 	// BucketFront returns settings that answer a browser before anybody is authenticated, and the owner (0: none).
 	BucketFront(ctx context.Context, bucket string, names ...string) (tenancy.TenantID, tenancy.Settings, error)
-	ObjectACL(ctx context.Context, bucket, key string) (acl []byte, info BucketInfo, s tenancy.Settings, err error)
-	SetObjectACL(ctx context.Context, bucket, key string, change func(old []byte, info BucketInfo, s tenancy.Settings) ([]byte, error)) error
+	// ObjectACL, and what else takes the id of a version, is about the current one if that is empty.
+	ObjectACL(ctx context.Context, bucket, key, version string) (acl []byte, info BucketInfo, s tenancy.Settings, err error)
+	SetObjectACL(ctx context.Context, bucket, key, version string, change func(old []byte, info BucketInfo, s tenancy.Settings) ([]byte, error)) error
 
 	// MayPut asks whether the key may be written, without writing; a write asks again.
 	MayPut(ctx context.Context, bucket, key string) error
@@ -98,21 +99,24 @@ type Objects interface {
 	AppendObject(ctx context.Context, bucket, key string, body Body, o AppendOptions) (ObjectInfo, error)
 	// RenameObject gives an object another key of its bucket (S3 Express).
 	RenameObject(ctx context.Context, bucket, from, to string, source, target Conditions) error
-	ObjectTags(ctx context.Context, bucket, key string) ([]Tag, error)
-	SetObjectTags(ctx context.Context, bucket, key string, tags []Tag) error
-	// DeleteObject removes the key; removing an absent one is no error (found false).
-	DeleteObject(ctx context.Context, bucket, key string, c Conditions) (found bool, err error)
-	// DeleteObjects removes up to 1,000 keys; errs[i] belongs to keys[i].
-	DeleteObjects(ctx context.Context, bucket string, keys []Deletion) (errs []error, err error)
+	// ObjectTags and SetObjectTags also return the id of the version, as ObjectInfo.Version has it.
+	ObjectTags(ctx context.Context, bucket, key, version string) (tags []Tag, id string, err error)
+	SetObjectTags(ctx context.Context, bucket, key, version string, tags []Tag) (id string, err error)
+	// DeleteObject removes the key, in a versioned bucket by a delete marker, or one version for good; removing
+	// what is absent is no error.
+	DeleteObject(ctx context.Context, bucket, key string, o DeleteOptions) (Deleted, error)
+	// DeleteObjects removes up to 1,000 keys; done[i] belongs to keys[i].
+	DeleteObjects(ctx context.Context, bucket string, keys []Deletion) (done []Deleted, err error)
 	CopyObject(ctx context.Context, srcBucket, srcKey, bucket, key string, o CopyOptions) (ObjectInfo, error)
 	ListObjects(ctx context.Context, bucket string, o ListOptions) (ListPage, error)
+	ListVersions(ctx context.Context, bucket string, o VersionsOptions) (VersionsPage, error)
 
 	CreateUpload(ctx context.Context, bucket, key string, u Upload) (Upload, error)
 	// LookupUpload returns the upload's properties.
 	LookupUpload(ctx context.Context, bucket, key, id string) (Upload, error)
 	PutPart(ctx context.Context, bucket, key, id string, number int, body Body) (Part, error)
 	// CopyPart makes a part of length bytes from off of another object; length -1 means to its end.
-	CopyPart(ctx context.Context, srcBucket, srcKey string, c Conditions, off, length int64, bucket, key, id string, number int) (Part, error)
+	CopyPart(ctx context.Context, srcBucket, srcKey string, o ReadOptions, off, length int64, bucket, key, id string, number int) (Part, error)
 	CompleteUpload(ctx context.Context, bucket, key, id string, parts []CompletePart, sums Checksums, c Conditions) (ObjectInfo, error)
 	AbortUpload(ctx context.Context, bucket, key, id string) error
 	ListParts(ctx context.Context, bucket, key, id string, after, limit int) (parts []Part, truncated bool, err error)

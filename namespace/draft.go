@@ -36,6 +36,7 @@ type draft struct {
 	kept       *contentRec // the persisted draft in the inode's record; nil if none
 	keptSlices []slice     // and its map, if it has pages
 	ground     int64       // size of the stored content below
+	interim    string      // the version that the write session under way has made already; "" if none
 
 	mtime, ctime int64 // of the changes since the record was written, if times is set
 

@@ -32,7 +32,7 @@ func (fs *FS) settleDrafts(ctx context.Context) error {
 		} else if err != nil {
 			return err
 		}
-		return t.promote(ino, n)
+		return t.promote(ino, n, "")
 	})
 }
 

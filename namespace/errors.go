@@ -50,6 +50,9 @@ const (
 	Corrupt                        // stored data failed authentication
 	Unavailable                    // the store stopped after a failed write, or is closing
 	Interrupted                    // the caller's context ended
+	NoVersion                      // the key has no such version
+	BadVersion                     // what was given can't be a version's id
+	IsMarker                       // the version is a delete marker
 	BadBody                        // the request's body failed its own check (Err has the door's error)
 	numKinds                       // of kinds
 )
@@ -90,7 +93,7 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Is(target error) bool {
 	switch target {
 	case iofs.ErrNotExist:
-		return e.Kind == NotFound || e.Kind == NoBucket || e.Kind == NoUpload || e.Kind == NoAttr
+		return e.Kind == NotFound || e.Kind == NoBucket || e.Kind == NoUpload || e.Kind == NoVersion || e.Kind == NoAttr
 	case iofs.ErrExist:
 		return e.Kind == Exists || e.Kind == BucketOwned || e.Kind == BucketTaken
 	case iofs.ErrPermission:

@@ -120,7 +120,7 @@ func (t *txn) eraseZombie(ino Ino) error {
 	if isKind(err, NotFound) {
 		return nil
 	}
-	if err != nil || n.Nlink > 0 {
+	if err != nil || n.Nlink > 0 || n.hung() {
 		return err
 	}
 	return t.eraseInode(ino, n)
@@ -241,6 +241,9 @@ func (h *handle) open(ctx context.Context) error {
 		}
 		switch Type(n.Type) {
 		case File:
+			if n.hung() && action == tenancy.PutObject {
+				return of(ReadOnly)
+			}
 			return h.v.fs.permitOpen(r, h.f.ino, n, h.flags)
 		case Dir:
 			return of(IsDir)
@@ -382,6 +385,7 @@ func (h *handle) Close(ctx context.Context) error {
 		h.f.mu.Lock()
 		if h.f.writers--; h.f.writers == 0 {
 			h.f.finished()
+			h.f.interim = ""
 		}
 		h.f.mu.Unlock()
 	}

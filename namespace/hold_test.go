@@ -82,7 +82,7 @@ func TestScopeOfHolds(t *testing.T) {
 	w.file(t, other, "a", "x")
 	require.NoError(t, w.Unlink(bg, other, "a"), "another bucket")
 	for k, refused := range map[string]bool{"a": true, "ab": true, "b": false, "d/a": false, "d/e/a": true, "e/a": false} {
-		_, err := w.DeleteObject(bg, "bucket", k, Conditions{})
+		_, err := w.DeleteObject(bg, "bucket", k, DeleteOptions{})
 		if refused {
 			requireKind(t, NotPermitted, err)
 		} else {
@@ -185,15 +185,15 @@ func TestHoldsSurvive(t *testing.T) {
 	w := newWorld(t)
 	w.putIn(t, "f", []byte("held"))
 	id := w.hold(t, Hold{Bucket: "bucket", Prefix: "f"}).ID
-	_, err := w.DeleteObject(bg, "bucket", "f", Conditions{})
+	_, err := w.DeleteObject(bg, "bucket", "f", DeleteOptions{})
 	requireKind(t, NotPermitted, err)
 	w.cut(t, 0, nil)
-	_, err = w.DeleteObject(bg, "bucket", "f", Conditions{})
+	_, err = w.DeleteObject(bg, "bucket", "f", DeleteOptions{})
 	requireKind(t, NotPermitted, err)
 	require.Equal(t, "held", string(w.getOf(t, "f")))
 	require.NoError(t, w.ReleaseHold(bg, id, "done"))
 	w.cut(t, 0, nil)
-	_, err = w.DeleteObject(bg, "bucket", "f", Conditions{})
+	_, err = w.DeleteObject(bg, "bucket", "f", DeleteOptions{})
 	require.NoError(t, err)
 }
 
@@ -231,7 +231,7 @@ func TestUnreadableHold(t *testing.T) {
 		}
 		return (&txn0{txn}).holdsChanged(1)
 	}))
-	_, err := w.DeleteObject(bg, "bucket", "f", Conditions{})
+	_, err := w.DeleteObject(bg, "bucket", "f", DeleteOptions{})
 	requireKind(t, Corrupt, err)
 	require.Error(t, w.Unlink(bg, w.bucket, "f"))
 	require.Equal(t, "x", string(w.getOf(t, "f")))
@@ -342,7 +342,7 @@ func TestHoldsAreAudited(t *testing.T) {
 	w.putIn(t, "f", []byte("x"))
 	h := w.hold(t, Hold{Bucket: "bucket", Reason: "case 7"})
 	for range 3 {
-		_, err := w.DeleteObject(bg, "bucket", "f", Conditions{})
+		_, err := w.DeleteObject(bg, "bucket", "f", DeleteOptions{})
 		requireKind(t, NotPermitted, err)
 	}
 	require.NoError(t, w.ReleaseHold(bg, h.ID, "case closed"))

@@ -33,12 +33,14 @@ import (
 //	nP upload(16) number(2)                      partRec          a part of it
 //	nF upload(16)                                doneRec          a finished upload, for a client's retry
 //	nG upload(16)                                domain(8)        an upload that ended, whose parts are still to be dropped
-//	nV parent(8) name NUL ^seq(8)                ino(8)           a name's older versions, newest first (versioning)
 //	nH tenant(8)                                 holdsRec         of a tenant that has, or had, holds
 //	nH tenant(8) id                              holdRec          a hold
 //	nJ tenant(8)                                 JSON             the head of a tenant's audit log
 //	nJ tenant(8) seq(8)                          JSON             a record of it
 //	nM                                           clockRec         the floor of the trusted clock
+//	nV bucket(8) key NUL ^seq(8)                 versionRec       what hangs on a key, newest first: older versions, delete markers
+//	nN bucket(8) key                             seq(8)           where the null version, or null delete marker, of a key hangs
+//	nK content(8)                                sharedRec        how many inodes have a content that several may have
 const (
 	kSuper   = "nS"
 	kDentry  = "nD"
@@ -63,6 +65,8 @@ const (
 	kHold    = "nH"
 	kAudit   = "nJ"
 	kClock   = "nM"
+	kNull    = "nN"
+	kShared  = "nK"
 )
 
 func key(kind string, nums ...uint64) []byte {
@@ -111,6 +115,28 @@ func partKey(id uploadID, number int) []byte {
 func holdKey(t tenancy.TenantID, id string) []byte { return append(key(kHold, uint64(t)), id...) }
 func doneKey(id uploadID) []byte                   { return append([]byte(kDone), id[:]...) }
 func endedKey(id uploadID) []byte                  { return append([]byte(kEnded), id[:]...) }
+
+func sharedKey(id contentID) []byte { return key(kShared, uint64(id)) }
+func nullKey(bucket Ino, objectKey string) []byte {
+	return append(key(kNull, uint64(bucket)), objectKey...)
+}
+
+// historyKey is what the keys of all that hangs on a key begin with.
+func historyKey(bucket Ino, objectKey string) []byte {
+	return append(append(key(kVersion, uint64(bucket)), objectKey...), 0)
+}
+func versionKey(bucket Ino, objectKey string, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(historyKey(bucket, objectKey), ^seq)
+}
+
+// parseVersionKey splits what follows the bucket in such a key.
+func parseVersionKey(rest []byte) (objectKey string, seq uint64, ok bool) {
+	n := len(rest) - 9
+	if n < 0 || rest[n] != 0 {
+		return "", 0, false
+	}
+	return string(rest[:n]), ^binary.BigEndian.Uint64(rest[n+1:]), true
+}
 
 // prefixRange covers every key that begins with prefix.
 func prefixRange(prefix []byte, page int) metastore.Range {

@@ -87,6 +87,7 @@ type walker struct {
 	r      metastore.Reader
 	prefix string // keys without it are not visited
 	from   string // nor are keys less than this
+	ids    bool   // version ids are wanted, which entries do not keep
 	visit  func(key string, ino Ino, rec *listed) (next string, more bool)
 	rec    listed    // of the key being visited
 	dentry dentryRec // the entry being visited
@@ -225,7 +226,7 @@ func (w *walker) entry(key string, ino Ino, typ Type, short []byte) error {
 
 // read makes w.rec that of an inode.
 func (w *walker) read(ino Ino, short []byte) error {
-	if len(short) > 0 {
+	if len(short) > 0 && !w.ids {
 		return w.rec.short(short)
 	}
 	b, err := w.r.Get(inodeKey(ino))
@@ -255,6 +256,9 @@ func shortOf(n *inodeRec) ([]byte, error) {
 // shorten writes what a listing shows of a file into its entry, or takes it out there (of a file with
 // several names, whose other entries could not be kept true at little cost).
 func (t *txn) shorten(ino Ino, n *inodeRec) error {
+	if n.hung() {
+		return t.shortenHung(ino, n)
+	}
 	if Type(n.Type) != File || n.Parent == 0 {
 		return nil
 	}
@@ -276,6 +280,7 @@ type listed struct {
 	parts               uint32
 	sum                 sumRec
 	class               string
+	version             string // only where walker.ids asked for it
 }
 
 func (l *listed) visible(typ Type) bool {
@@ -314,6 +319,8 @@ func (l *listed) decode(b []byte) error {
 		switch field {
 		case "e":
 			l.explicit, b, err = msgp.ReadBoolBytes(b)
+		case "vi":
+			l.version, b, err = msgp.ReadStringBytes(b)
 		case "mt":
 			l.mtime, b, err = msgp.ReadInt64Bytes(b)
 		case "pc":

@@ -68,7 +68,7 @@ func TestListFollowsModel(t *testing.T) {
 		}
 		for k := range m {
 			if rapid.IntRange(0, 3).Draw(rt, "delete") == 0 {
-				_, err := w.DeleteObject(bg, "data", k, Conditions{})
+				_, err := w.DeleteObject(bg, "data", k, DeleteOptions{})
 				require.NoError(rt, err)
 				delete(m, k)
 			}
@@ -127,7 +127,7 @@ func TestListHidesWhatIsNotPublished(t *testing.T) {
 	_, err = w.Symlink(bg, d.Ino, "link", "target", NewNode{Mode: 0o777})
 	require.NoError(t, err)
 	h := create(t, w.View, d.Ino, "draft")
-	_, err = w.DeleteObject(bg, "data", "dir/gone", Conditions{})
+	_, err = w.DeleteObject(bg, "data", "dir/gone", DeleteOptions{})
 	require.NoError(t, err)
 	_, err = w.Mkdir(bg, a.Ino, "made", NewNode{Mode: 0o755})
 	require.NoError(t, err)
@@ -139,9 +139,9 @@ func TestListHidesWhatIsNotPublished(t *testing.T) {
 	for _, k := range []string{"dir/link", "dir/draft", "dir/"} {
 		_, err = w.GetObject(bg, "data", k, ReadOptions{})
 		requireKind(t, NotFound, err)
-		found, err := w.DeleteObject(bg, "data", k, Conditions{})
+		found, err := w.DeleteObject(bg, "data", k, DeleteOptions{})
 		require.NoError(t, err)
-		require.False(t, found)
+		require.False(t, found.Found)
 	}
 	require.NoError(t, h.Flush(bg))
 	require.NoError(t, h.Close(bg))

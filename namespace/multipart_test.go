@@ -82,7 +82,7 @@ func TestMultipart(t *testing.T) {
 			require.NoError(t, w.fs.Reap(bg))
 			require.True(t, bytes.Equal(whole, w.get(t, up.Key)))
 			require.Zero(t, w.records(t, kPart)+w.records(t, kEnded)+w.records(t, kUpload)+w.records(t, kOrphan))
-			_, err = w.DeleteObject(bg, "data", up.Key, Conditions{})
+			_, err = w.DeleteObject(bg, "data", up.Key, DeleteOptions{})
 			require.NoError(t, err)
 			require.NoError(t, w.fs.Reap(bg))
 			require.Zero(t, w.records(t, kExtent)+w.records(t, kContent))
@@ -188,7 +188,7 @@ func TestCompleteTenThousandParts(t *testing.T) {
 		require.Equal(t, [3]byte{byte(n), byte(n >> 8), 0}, p)
 	}
 	require.NoError(t, rd.Close())
-	_, err = w.DeleteObject(bg, "data", "k", Conditions{})
+	_, err = w.DeleteObject(bg, "data", "k", DeleteOptions{})
 	require.NoError(t, err)
 	require.NoError(t, w.fs.Reap(bg))
 	require.Zero(t, w.records(t, kExtent)+w.records(t, kContent)+w.records(t, kOrphan))
@@ -214,7 +214,7 @@ func TestCopies(t *testing.T) {
 		require.True(t, bytes.Equal(data, w.get(t, k)))
 		_, err = w.CopyObject(bg, "data", k, "data", k, CopyOptions{})
 		requireKind(t, Invalid, err)
-		_, err = w.DeleteObject(bg, "data", k, Conditions{})
+		_, err = w.DeleteObject(bg, "data", k, DeleteOptions{})
 		require.NoError(t, err)
 		require.NoError(t, w.fs.Reap(bg))
 		_, err = w.CopyObject(bg, "copies", "to/"+k, "data", k, CopyOptions{Source: Conditions{IfNoneMatch: []string{src.ETag}}})
@@ -231,13 +231,13 @@ func TestCopies(t *testing.T) {
 		key         string
 		off, length int64
 	}{{"large", 1<<20 - 5, 10}, {"small", 1, 3}, {"large", 0, -1}, {"empty", 0, -1}} {
-		p, err := w.CopyPart(bg, "data", r.key, Conditions{}, r.off, r.length, "data", "joined", up.ID, i+1)
+		p, err := w.CopyPart(bg, "data", r.key, ReadOptions{}, r.off, r.length, "data", "joined", up.ID, i+1)
 		require.NoError(t, err)
 		parts = append(parts, CompletePart{Number: i + 1, ETag: p.ETag})
 		if i == 2 {
 			require.Equal(t, etagOf(large), p.ETag)
 		}
-		_, err = w.CopyPart(bg, "data", r.key, Conditions{}, 1<<40, 1, "data", "joined", up.ID, 9)
+		_, err = w.CopyPart(bg, "data", r.key, ReadOptions{}, 1<<40, 1, "data", "joined", up.ID, 9)
 		requireKind(t, Range, err)
 		if i < 3 {
 			_, err = w.CompleteUpload(bg, "data", "joined", up.ID, parts[i:], Checksums{}, Conditions{IfMatch: []string{"never"}})

@@ -66,23 +66,23 @@ func (t *txn) newInode(parent Ino, p *inodeRec, stored string, n NewNode) (*inod
 	return rec, nil
 }
 
-// addNode makes a node under a POSIX name that must be free.
-func (v *View) addNode(t *txn, ino, parent Ino, name string, n NewNode) (*inodeRec, error) {
-	p, err := v.dirForChange(t, parent, tenancy.PutObject)
-	if err != nil {
-		return nil, err
+// addNode makes a node under a POSIX name that must be free, and returns its directory too.
+func (v *View) addNode(t *txn, ino, parent Ino, name string, n NewNode) (p, rec *inodeRec, err error) {
+	if p, err = v.dirForChange(t, parent, tenancy.PutObject); err != nil {
+		return nil, nil, err
 	}
 	e, err := resolve(t, parent, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if e.found() {
-		return nil, of(Exists)
+		return nil, nil, of(Exists)
 	}
 	if err := freeName(name); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return t.attach(ino, parent, p, name, n)
+	rec, err = t.attach(ino, parent, p, name, n)
+	return p, rec, err
 }
 
 // attach makes a node in the directory p and stamps that. The name must be free.
@@ -106,18 +106,20 @@ func (t *txn) attach(ino, parent Ino, p *inodeRec, name string, n NewNode) (*ino
 }
 
 // makeNode is the update behind mkdir, mknod and symlink; fill completes the record.
-func (v *View) makeNode(ctx context.Context, parent Ino, name string, n NewNode, fill func(*txn, *inodeRec) error) (Attr, error) {
+func (v *View) makeNode(ctx context.Context, parent Ino, name string, n NewNode, fill func(t *txn, dir, rec *inodeRec) error) (Attr, error) {
 	if err := v.fs.reserve(ctx); err != nil {
 		return Attr{}, err
 	}
 	ino := Ino(v.fs.number())
 	var rec *inodeRec
-	err := v.update(ctx, metastore.Ordered, func(t *txn) (err error) {
-		if rec, err = v.addNode(t, ino, parent, name, n); err != nil {
+	err := v.update(ctx, metastore.Ordered, func(t *txn) error {
+		var p *inodeRec
+		var err error
+		if p, rec, err = v.addNode(t, ino, parent, name, n); err != nil {
 			return err
 		}
 		if fill != nil {
-			if err := fill(t, rec); err != nil {
+			if err := fill(t, p, rec); err != nil {
 				return err
 			}
 		}
@@ -147,14 +149,21 @@ func (v *View) Mknod(ctx context.Context, parent Ino, name string, n NewNode) (A
 	default:
 		return Attr{}, fail("mknod", name, of(Invalid))
 	}
-	a, err := v.makeNode(ctx, parent, name, n, func(t *txn, rec *inodeRec) error {
+	a, err := v.makeNode(ctx, parent, name, n, func(t *txn, p, rec *inodeRec) error {
 		if n.Type != File {
 			return nil
 		}
 		c, err := t.fs.storeContent(t, domain(tenancy.TenantID(rec.Owner)), &layout{})
+		if err != nil {
+			return err
+		}
 		c.ETag, c.Time = newETag(contentID(c.ID)), t.now
 		rec.Published = &c
-		return err
+		s, err := t.slotOf(p, rec.Name)
+		if err != nil {
+			return err
+		}
+		return t.newVersion(s, rec)
 	})
 	return a, fail("mknod", name, err)
 }
@@ -168,7 +177,7 @@ func (v *View) Symlink(ctx context.Context, parent Ino, name, target string, n N
 		return Attr{}, fail("symlink", name, of(NameTooLong))
 	}
 	n.Type = Symlink
-	a, err := v.makeNode(ctx, parent, name, n, func(_ *txn, rec *inodeRec) error {
+	a, err := v.makeNode(ctx, parent, name, n, func(_ *txn, _, rec *inodeRec) error {
 		rec.Target = target
 		return nil
 	})
@@ -221,6 +230,13 @@ func (v *View) Link(ctx context.Context, ino, parent Ino, name string) (Attr, er
 			return of(Exists)
 		}
 		if err := errors.Join(freeName(name), p.permit(actAddEntry), t.permit(ino, n, actLink)); err != nil {
+			return err
+		}
+		s, err := t.slotOf(p, name)
+		if err != nil {
+			return err
+		}
+		if err := t.arrive(s, n); err != nil {
 			return err
 		}
 		if err := t.addLink(ino, n, parent, name); err != nil {
@@ -301,6 +317,12 @@ func (t *txn) takeLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 		t.depart(ino, n)
 		return t.eraseInode(ino, n)
 	}
+	return t.discard(ino, n)
+}
+
+// discard removes a file that has no name any more, or hangs on a key: at once, or if it is open, when its last
+// handle closes.
+func (t *txn) discard(ino Ino, n *inodeRec) error {
 	// Read, so that this conflicts with a last close that looked before this update was committed.
 	if _, err := t.Get(zombieKey(ino)); err != nil && !errors.Is(err, metastore.ErrNotFound) {
 		return err
@@ -309,7 +331,15 @@ func (t *txn) takeLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 		t.depart(ino, n)
 		return t.eraseInode(ino, n)
 	}
-	n.Nlink, n.Parent, n.Name = 0, 0, ""
+	if err := t.fs.unlocked(t, ino, n, actErase, t.bypass); err != nil {
+		return err
+	}
+	if n.hung() {
+		if err := t.unhang(Ino(n.Bucket), n.Key, n.Seq, n.Version); err != nil {
+			return err
+		}
+	}
+	n.Nlink, n.Parent, n.Name, n.Key = 0, 0, "", ""
 	if err := t.Set(zombieKey(ino), nil); err != nil {
 		return err
 	}
@@ -364,6 +394,11 @@ func (t *txn) eraseInode(ino Ino, n *inodeRec) error {
 			return err
 		}
 	}
+	if n.hung() {
+		if err := t.unhang(Ino(n.Bucket), n.Key, n.Seq, n.Version); err != nil {
+			return err
+		}
+	}
 	t.made--
 	return t.Delete(inodeKey(ino))
 }
@@ -398,10 +433,14 @@ func (v *View) Unlink(ctx context.Context, parent Ino, name string) error {
 		if err != nil {
 			return err
 		}
+		s, err := t.slotOf(p, e.stored)
+		if err != nil {
+			return err
+		}
 		if err := t.delDentry(parent, e.stored); err != nil {
 			return err
 		}
-		if err := t.dropLink(Ino(e.Ino), n, parent, e.stored); err != nil {
+		if err := t.remove(s, Ino(e.Ino), n, parent, e.stored); err != nil {
 			return err
 		}
 		return t.entryLeft(parent, p)
@@ -445,6 +484,9 @@ func (t *txn) removeDir(parent Ino, p *inodeRec, e entry, n *inodeRec) error {
 	}
 	if !empty {
 		return of(NotEmpty)
+	}
+	if err := t.leaveDir(p, e.stored, n); err != nil {
+		return err
 	}
 	if err := t.delDentry(parent, e.stored); err != nil {
 		return err

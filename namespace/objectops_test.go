@@ -38,8 +38,9 @@ func TestTags(t *testing.T) {
 	info, err := w.PutObject(bg, "data", "d/k", bodyOf([]byte("x")), PutOptions{Tags: tags})
 	require.NoError(t, err)
 	require.Equal(t, tags, info.Tags)
-	require.NoError(t, w.SetObjectTags(bg, "data", "d/k", tags[:1]))
-	got, err := w.ObjectTags(bg, "data", "d/k")
+	_, err = w.SetObjectTags(bg, "data", "d/k", "", tags[:1])
+	require.NoError(t, err)
+	got, _, err := w.ObjectTags(bg, "data", "d/k", "")
 	require.NoError(t, err)
 	require.Equal(t, tags[:1], got)
 	after := w.head(t, "d/k")
@@ -60,14 +61,17 @@ func TestTags(t *testing.T) {
 	require.Equal(t, tags[:1], w.head(t, "d/k").Tags)
 	require.NotEqual(t, info.ETag, w.head(t, "d/k").ETag)
 
-	require.NoError(t, w.SetObjectTags(bg, "data", "d/k", nil))
-	got, err = w.ObjectTags(bg, "data", "d/k")
+	_, err = w.SetObjectTags(bg, "data", "d/k", "", nil)
+	require.NoError(t, err)
+	got, _, err = w.ObjectTags(bg, "data", "d/k", "")
 	require.NoError(t, err)
 	require.Empty(t, got)
-	requireKind(t, NotFound, w.SetObjectTags(bg, "data", "none", tags))
-	_, err = w.ObjectTags(bg, "data", "none")
+	_, err = w.SetObjectTags(bg, "data", "none", "", tags)
 	requireKind(t, NotFound, err)
-	requireKind(t, NoBucket, w.fs.As(bob).SetObjectTags(bg, "data", "d/k", tags))
+	_, _, err = w.ObjectTags(bg, "data", "none", "")
+	requireKind(t, NotFound, err)
+	_, err = w.fs.As(bob).SetObjectTags(bg, "data", "d/k", "", tags)
+	requireKind(t, NoBucket, err)
 }
 
 // rewrite replaces a file's content through the mount.
@@ -125,7 +129,7 @@ func TestPartsOfAnObject(t *testing.T) {
 	_, err = w.HeadObject(bg, "data", "plain", ReadOptions{Part: 2})
 	requireKind(t, InvalidPart, err)
 
-	_, err = w.DeleteObject(bg, "data", "k", Conditions{})
+	_, err = w.DeleteObject(bg, "data", "k", DeleteOptions{})
 	require.NoError(t, err)
 	require.Zero(t, w.records(t, kObjPart), "the parts go with the object")
 }
@@ -190,7 +194,7 @@ func TestAppendObject(t *testing.T) {
 		return err
 	}())
 	require.Equal(t, []string{"a"}, w.names(t, "data", "log"))
-	_, err = w.DeleteObject(bg, "data", "log/a", Conditions{})
+	_, err = w.DeleteObject(bg, "data", "log/a", DeleteOptions{})
 	require.NoError(t, err)
 	require.NoError(t, w.fs.Reap(bg))
 	require.Zero(t, w.records(t, kExtent))
@@ -264,14 +268,14 @@ func TestConditionalDeletes(t *testing.T) {
 		"other time": {false, func(i ObjectInfo) Conditions { return Conditions{LastModified: i.LastModified.Add(-time.Hour)} }},
 	} {
 		i := w.put(t, "k", []byte("x"))
-		_, err := w.DeleteObject(bg, "data", "k", c.cond(i))
+		_, err := w.DeleteObject(bg, "data", "k", DeleteOptions{Conditions: c.cond(i)})
 		if !c.ok {
 			requireKind(t, PreconditionFailed, err)
 			require.True(t, slices.Contains(w.listKeys(t), "k"), name)
 			continue
 		}
 		require.NoError(t, err, name)
-		_, err = w.DeleteObject(bg, "data", "k", c.cond(i))
+		_, err = w.DeleteObject(bg, "data", "k", DeleteOptions{Conditions: c.cond(i)})
 		if len(c.cond(i).IfMatch) > 0 {
 			requireKind(t, PreconditionFailed, err)
 			continue

@@ -2,7 +2,6 @@ package namespace
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -89,8 +88,17 @@ func openObject(r metastore.Reader, b *bucketDir, objectKey string) (object, err
 	return o, err
 }
 
-// info describes a visible object.
+// info describes a visible object, or an older version of one.
 func (o *object) info(objectKey string) ObjectInfo { return objectInfo(objectKey, o.ino, o.rec) }
+
+// info is object.info, with the version's id if the bucket has versions.
+func (b *bucketDir) info(objectKey string, o *object) ObjectInfo {
+	i := o.info(objectKey)
+	if versioningOf(b.settings) != unversioned {
+		i.Version = o.rec.versionID()
+	}
+	return i
+}
 
 func objectInfo(objectKey string, ino Ino, n *inodeRec) ObjectInfo {
 	i := ObjectInfo{Key: objectKey, Ino: ino, ETag: emptyETag, LastModified: stamp(n.Mtime)}
@@ -152,24 +160,30 @@ func matches(tags []string, etag string) bool {
 func (v *View) HeadObject(ctx context.Context, bucket, objectKey string, opts ReadOptions) (ObjectInfo, error) {
 	var info ObjectInfo
 	err := v.fs.kv.View(ctx, func(r metastore.Reader) error {
-		b, err := v.openBucket(r, bucket, tenancy.GetObject, objectKey)
+		b, o, err := v.openForRead(r, bucket, objectKey, &opts)
 		if err != nil {
 			return err
 		}
-		o, err := openObject(r, b, objectKey)
-		if err != nil {
-			return err
-		}
-		info = o.info(objectKey)
+		info = b.info(objectKey, &o)
 		return opts.accept(r, &o, &info)
 	})
 	if err == nil && info.Headers[contentType] == "" {
 		info.DerivedType = v.fs.derivedType(ctx, objectKey, info.Ino, info.ETag, info.Parts)
 	}
 	if err == nil && opts.Checksum && opts.Part == 0 && info.Checksums.Algorithm == "" {
-		info.Checksums, err = v.checksum(ctx, bucket, objectKey, info.ETag)
+		info.Checksums, err = v.checksum(ctx, bucket, objectKey, opts.Version, info.ETag)
 	}
 	return info, fail("head", objectKey, err)
+}
+
+// openForRead finds the version of an object that is to be read, by who may.
+func (v *View) openForRead(r metastore.Reader, bucket, objectKey string, opts *ReadOptions) (*bucketDir, object, error) {
+	b, err := v.openVersionIn(r, bucket, versionAction(tenancy.GetObject, opts.Version), objectKey, opts.Version)
+	if err != nil {
+		return nil, object{}, err
+	}
+	o, err := openVersion(r, b, objectKey, opts.Version)
+	return b, o, err
 }
 
 // accept decides whether an object is to be read, and finds the part that is asked for.
@@ -185,7 +199,7 @@ func (opts *ReadOptions) accept(r metastore.Reader, o *object, i *ObjectInfo) er
 func (v *View) GetObject(ctx context.Context, bucket, objectKey string, o ReadOptions) (ObjectReader, error) {
 	rd, err := v.openContent(ctx, bucket, objectKey, o)
 	if err == nil && o.Checksum && o.Part == 0 && rd.info.Checksums.Algorithm == "" && rd.l.Size <= checksumAtOnce {
-		if rd.info.Checksums, err = v.keepChecksum(ctx, bucket, objectKey, rd); err != nil {
+		if rd.info.Checksums, err = v.keepChecksum(ctx, bucket, objectKey, o.Version, rd); err != nil {
 			rd.Close()
 		}
 	}
@@ -201,15 +215,11 @@ func (v *View) GetObject(ctx context.Context, bucket, objectKey string, o ReadOp
 func (v *View) openContent(ctx context.Context, bucket, objectKey string, opts ReadOptions) (*objectReader, error) {
 	rd := &objectReader{fs: v.fs}
 	err := v.fs.view(ctx, func(r metastore.Reader) error {
-		b, err := v.openBucket(r, bucket, tenancy.GetObject, objectKey)
+		b, o, err := v.openForRead(r, bucket, objectKey, &opts)
 		if err != nil {
 			return err
 		}
-		o, err := openObject(r, b, objectKey)
-		if err != nil {
-			return err
-		}
-		rd.info, rd.d = o.info(objectKey), b.domain()
+		rd.info, rd.d = b.info(objectKey, &o), b.domain()
 		if err := opts.accept(r, &o, &rd.info); err != nil {
 			return err
 		}
@@ -269,11 +279,11 @@ func (v *View) publish(t *txn, b *bucketDir, objectKey string, p *published) (Ob
 	if isDirName(stored) {
 		put = t.putDir
 	}
-	ino, n, err := put(b, parent, rec, &old, stored, &c, meta)
+	ino, n, err := put(b, parent, rec, &old, b.slot(objectKey), &c, meta)
 	if err != nil {
 		return ObjectInfo{}, err
 	}
-	return objectInfo(objectKey, ino, n), nil
+	return b.info(objectKey, &object{ino: ino, rec: n}), nil
 }
 
 // makeDirs finds the directory of a key, and makes what is missing on the way: such directories vanish
@@ -319,9 +329,10 @@ func (t *txn) makeDirs(b *bucketDir, dir string) (Ino, *inodeRec, error) {
 	return ino, rec, nil
 }
 
-// putLeaf gives a name to a new file with the content c. What had the name loses it, as in a rename over
+// putLeaf gives the key's name to a new file with the content c. What had the name loses it, as in a rename over
 // it: open handles keep it.
-func (t *txn) putLeaf(b *bucketDir, parent Ino, dir *inodeRec, old *object, stored string, c *contentRec, meta *objectRec) (Ino, *inodeRec, error) {
+func (t *txn) putLeaf(b *bucketDir, parent Ino, dir *inodeRec, old *object, s slot, c *contentRec, meta *objectRec) (Ino, *inodeRec, error) {
+	stored := old.stored
 	a := actAddEntry
 	if old.rec != nil {
 		a = actDropEntry
@@ -340,17 +351,20 @@ func (t *txn) putLeaf(b *bucketDir, parent Ino, dir *inodeRec, old *object, stor
 	}
 	n.takeAfter(old.rec)
 	n.Size, n.Published, n.Object = c.Size, c, meta
+	if old.rec != nil {
+		if err := t.unname(s, old.ino, old.rec, parent, stored); err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := t.newVersion(s, n); err != nil {
+		return 0, nil, err
+	}
 	short, err := shortOf(n)
 	if err != nil {
 		return 0, nil, err
 	}
 	if err := t.putDentry(parent, stored, dentryRec{Ino: uint64(ino), Type: n.Type, Listed: short}); err != nil {
 		return 0, nil, err
-	}
-	if old.rec != nil {
-		if err := t.dropLink(old.ino, old.rec, parent, stored); err != nil {
-			return 0, nil, err
-		}
 	}
 	if err := t.putInode(ino, n); err != nil {
 		return 0, nil, err
@@ -367,7 +381,7 @@ func (n *inodeRec) takeAfter(old *inodeRec) {
 }
 
 // putDir makes a directory explicit, with the content that its key has as an object.
-func (t *txn) putDir(b *bucketDir, parent Ino, dir *inodeRec, old *object, stored string, c *contentRec, meta *objectRec) (Ino, *inodeRec, error) {
+func (t *txn) putDir(b *bucketDir, parent Ino, dir *inodeRec, old *object, s slot, c *contentRec, meta *objectRec) (Ino, *inodeRec, error) {
 	ino, n := old.ino, old.rec
 	if n == nil {
 		ino = Ino(t.fs.number())
@@ -375,14 +389,20 @@ func (t *txn) putDir(b *bucketDir, parent Ino, dir *inodeRec, old *object, store
 		if err != nil {
 			return 0, nil, err
 		}
-		if n, err = t.attach(ino, parent, dir, component(stored), node); err != nil {
+		if n, err = t.attach(ino, parent, dir, component(old.stored), node); err != nil {
 			return 0, nil, err
 		}
 	}
-	if err := errors.Join(t.permit(ino, n, actWrite), t.fs.dropContent(t, b.domain(), n.Published)); err != nil {
+	if err := t.permit(ino, n, actWrite); err != nil {
+		return 0, nil, err
+	}
+	if err := t.hangDir(s, n, false); err != nil {
 		return 0, nil, err
 	}
 	n.Expl, n.Published, n.Object = true, c, meta
+	if err := t.newVersion(s, n); err != nil {
+		return 0, nil, err
+	}
 	n.Ctime = t.now
 	t.attrChanged(ino, false)
 	return ino, n, t.putInode(ino, n)

@@ -159,9 +159,9 @@ func TestKeysThatPosixCantName(t *testing.T) {
 		require.Equal(t, "of "+k, string(w.get(t, k)))
 	}
 	for _, k := range keys {
-		found, err := w.DeleteObject(bg, "data", k, Conditions{})
+		found, err := w.DeleteObject(bg, "data", k, DeleteOptions{})
 		require.NoError(t, err)
-		require.True(t, found, k)
+		require.True(t, found.Found, k)
 	}
 	require.Empty(t, w.names(t, "data"), "implicit directories vanish")
 	require.NoError(t, w.DeleteBucket(bg, "data"))
@@ -183,21 +183,21 @@ func TestDirectoriesExplicitAndImplicit(t *testing.T) {
 	require.Equal(t, "body of a directory", string(w.get(t, "a/b/")))
 
 	// Its own object goes, the directory stays for what is in it.
-	found, err := w.DeleteObject(bg, "data", "a/b/", Conditions{})
+	found, err := w.DeleteObject(bg, "data", "a/b/", DeleteOptions{})
 	require.NoError(t, err)
-	require.True(t, found)
+	require.True(t, found.Found)
 	require.Equal(t, []string{"a/b/c"}, w.listKeys(t))
-	found, err = w.DeleteObject(bg, "data", "a/b/", Conditions{})
+	found, err = w.DeleteObject(bg, "data", "a/b/", DeleteOptions{})
 	require.NoError(t, err)
-	require.False(t, found)
+	require.False(t, found.Found)
 
 	w.put(t, "a/", nil)
-	_, err = w.DeleteObject(bg, "data", "a/b/c", Conditions{})
+	_, err = w.DeleteObject(bg, "data", "a/b/c", DeleteOptions{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"a/"}, w.listKeys(t))
 	require.Equal(t, []string{"a"}, w.names(t, "data"))
 	require.Empty(t, w.names(t, "data", "a"))
-	_, err = w.DeleteObject(bg, "data", "a/", Conditions{})
+	_, err = w.DeleteObject(bg, "data", "a/", DeleteOptions{})
 	require.NoError(t, err)
 	require.Empty(t, w.names(t, "data"))
 }
@@ -225,7 +225,7 @@ func TestPutReplacesUnderOpenReaders(t *testing.T) {
 	require.True(t, bytes.Equal(old, b.Bytes()), "and so does the S3 reader")
 	require.NoError(t, h.Close(bg))
 	require.NoError(t, rd.Close())
-	_, err = w.DeleteObject(bg, "data", "k", Conditions{})
+	_, err = w.DeleteObject(bg, "data", "k", DeleteOptions{})
 	require.NoError(t, err)
 	require.NoError(t, w.fs.Reap(bg))
 	require.Zero(t, w.records(t, kExtent))
@@ -277,7 +277,7 @@ func TestConditions(t *testing.T) {
 	require.Zero(t, w.chunks.Usage().Appended-w.chunks.Usage().Freed, "data of refused puts is freed")
 	require.NoError(t, put("absent", Conditions{IfNoneMatch: []string{"*"}}))
 	require.NoError(t, put("k", Conditions{IfMatch: []string{info.ETag}}))
-	_, err := w.DeleteObject(bg, "data", "k", Conditions{IfMatch: []string{info.ETag}})
+	_, err := w.DeleteObject(bg, "data", "k", DeleteOptions{Conditions: Conditions{IfMatch: []string{info.ETag}}})
 	requireKind(t, PreconditionFailed, err)
 }
 
@@ -325,7 +325,7 @@ func TestTenantsDontSeeEachOther(t *testing.T) {
 		requireKind(t, NoBucket, err)
 		_, err = other.PutObject(bg, bucket, "k", bodyOf(nil), PutOptions{})
 		requireKind(t, NoBucket, err)
-		_, err = other.DeleteObject(bg, bucket, "k", Conditions{})
+		_, err = other.DeleteObject(bg, bucket, "k", DeleteOptions{})
 		requireKind(t, NoBucket, err)
 		_, err = other.DeleteObjects(bg, bucket, []Deletion{{Key: "k"}})
 		requireKind(t, NoBucket, err)
@@ -368,7 +368,8 @@ func TestDeleteObjects(t *testing.T) {
 	keys = append(keys, Deletion{Key: "absent"}, keys[0])
 	errs, err := w.DeleteObjects(bg, "data", keys)
 	require.NoError(t, err)
-	for i, err := range errs {
+	for i := range errs {
+		err := errs[i].Err
 		if i == 5 {
 			requireKind(t, InvalidName, err)
 			continue

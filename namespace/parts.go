@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"k3fs/metastore"
-	"k3fs/tenancy"
 )
 
 // partsPage is how many parts one record holds.
@@ -88,15 +87,11 @@ func findPart(r metastore.Reader, c *contentRec, number int, i *ObjectInfo) erro
 func (v *View) ObjectParts(ctx context.Context, bucket, objectKey string, o ReadOptions, after, limit int) (info ObjectInfo, parts []Part, truncated bool, err error) {
 	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
 		parts, truncated = nil, false
-		b, err := v.openBucket(r, bucket, tenancy.GetObject, objectKey)
+		b, obj, err := v.openForRead(r, bucket, objectKey, &o)
 		if err != nil {
 			return err
 		}
-		obj, err := openObject(r, b, objectKey)
-		if err != nil {
-			return err
-		}
-		info = obj.info(objectKey)
+		info = b.info(objectKey, &obj)
 		if err := o.read(info); err != nil || info.Parts == 0 {
 			return err
 		}
@@ -110,7 +105,7 @@ func (v *View) ObjectParts(ctx context.Context, bucket, objectKey string, o Read
 		})
 	})
 	if err == nil && o.Checksum && info.Checksums.Algorithm == "" {
-		info.Checksums, err = v.checksum(ctx, bucket, objectKey, info.ETag)
+		info.Checksums, err = v.checksum(ctx, bucket, objectKey, o.Version, info.ETag)
 	}
 	return info, parts, truncated, fail("parts", objectKey, err)
 }

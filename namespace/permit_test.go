@@ -141,14 +141,14 @@ func ways(t *testing.T) []way {
 		}},
 		{"PUT", false, false, func(w *world, _, _, _ Ino) error { return put(w, "f") }},
 		{"DELETE", false, false, func(w *world, _, _, _ Ino) error {
-			_, err := w.DeleteObject(bg, "bucket", "f", Conditions{})
+			_, err := w.DeleteObject(bg, "bucket", "f", DeleteOptions{})
 			return err
 		}},
 		{"DeleteObjects", false, false, func(w *world, _, _, _ Ino) error {
 			errs, err := w.DeleteObjects(bg, "bucket", []Deletion{{Key: "none"}, {Key: "f"}})
 			require.NoError(t, err)
-			require.NoError(t, errs[0])
-			return errs[1]
+			require.NoError(t, errs[0].Err)
+			return errs[1].Err
 		}},
 		{"copy over", false, false, func(w *world, _, _, _ Ino) error {
 			_, err := w.CopyObject(bg, "bucket", "d/f", "bucket", "f", CopyOptions{})
@@ -171,19 +171,19 @@ func ways(t *testing.T) []way {
 			return err
 		}},
 		{"set the object's ACL", false, false, func(w *world, _, _, _ Ino) error {
-			return w.SetObjectACL(bg, "bucket", "f", func([]byte, BucketInfo, tenancy.Settings) ([]byte, error) { return nil, nil })
+			return w.SetObjectACL(bg, "bucket", "f", "", func([]byte, BucketInfo, tenancy.Settings) ([]byte, error) { return nil, nil })
 		}},
 		{"PUT in it", false, true, func(w *world, _, _, _ Ino) error { return put(w, "d/new") }},
 		{"PUT below what is not there in it", false, true, func(w *world, _, _, _ Ino) error { return put(w, "d/new/x") }},
 		{"PUT over in it", false, false, func(w *world, _, _, _ Ino) error { return put(w, "d/f") }},
 		{"PUT below it", true, true, func(w *world, _, _, _ Ino) error { return put(w, "d/sub/x") }},
 		{"DELETE in it", false, false, func(w *world, _, _, _ Ino) error {
-			_, err := w.DeleteObject(bg, "bucket", "d/f", Conditions{})
+			_, err := w.DeleteObject(bg, "bucket", "d/f", DeleteOptions{})
 			return err
 		}},
 		{"PUT the directory", false, false, func(w *world, _, _, _ Ino) error { return put(w, "d/") }},
 		{"DELETE the directory", false, false, func(w *world, _, _, _ Ino) error {
-			_, err := w.DeleteObject(bg, "bucket", "d/", Conditions{})
+			_, err := w.DeleteObject(bg, "bucket", "d/", DeleteOptions{})
 			return err
 		}},
 		{"remove the tree", false, false, func(w *world, _, _, _ Ino) error { return w.RemoveTree(bg, "bucket", "d/") }},
@@ -282,9 +282,9 @@ func TestPruneStopsAtFlags(t *testing.T) {
 	bucket := w.lookup(t, RootIno, "data")
 	a := w.lookup(t, bucket, "a")
 	w.setFlags(t, a, AppendOnly)
-	found, err := w.DeleteObject(bg, "data", "a/b/c", Conditions{})
+	found, err := w.DeleteObject(bg, "data", "a/b/c", DeleteOptions{})
 	require.NoError(t, err)
-	require.True(t, found)
+	require.True(t, found.Found)
 	require.Equal(t, []string{"a/b/"}, w.listKeys(t))
 	w.setFlags(t, a, 0)
 }

@@ -157,7 +157,7 @@ func (fs *FS) protection(r metastore.Reader, ino Ino, n *inodeRec) (*protection,
 	}
 	p.published = n.published()
 	var err error
-	if p.versioned, err = fs.keepsVersions(r, n); err != nil {
+	if p.versioned, err = fs.keepsVersions(r, ino, n); err != nil {
 		return nil, err
 	}
 	if p.holds, err = fs.covering(r, ino, n); err != nil || n.Lock == nil && len(p.holds) == 0 {
@@ -221,7 +221,24 @@ func namesOf(r metastore.Reader, ino Ino, n *inodeRec) ([]nameOf, error) {
 }
 
 // keepsVersions reports whether the bucket keeps what is overwritten or removed under an inode's name.
-func (fs *FS) keepsVersions(metastore.Reader, *inodeRec) (bool, error) { return false, nil }
+func (fs *FS) keepsVersions(r metastore.Reader, ino Ino, n *inodeRec) (bool, error) {
+	set, err := fs.settingsOf(r, Ino(n.Bucket))
+	state := versioningOf(set)
+	if err != nil || state == unversioned || n.Version != "" {
+		return state != unversioned, err
+	}
+	if state == suspended || Type(n.Type) == Symlink {
+		return false, nil
+	}
+	names, err := namesOf(r, ino, n)
+	temp := excludedBy(set)
+	for _, name := range names {
+		if len(name.key) > maxKey || temp.match(name.key) {
+			return false, err
+		}
+	}
+	return true, err
+}
 
 // heldBelow refuses, by the holds, to change the keys of what is below a directory, whose key is at hand. It looks
 // for data only where a hold reaches.

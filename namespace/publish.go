@@ -123,24 +123,28 @@ func (f *file) publish(ctx context.Context, door Observer) error {
 		return err
 	}
 	var was, now *contentRec
+	version := ""
 	stored, err := f.store(ctx, l, func(t *txn, n *inodeRec, c contentRec) error {
 		c.ETag, c.Time = newETag(contentID(c.ID)), t.now
 		was, now = n.Published, &c
-		old, draft := n.Published, n.Draft
+		draft := n.Draft
 		if n.unsettled() {
 			if err := t.Delete(draftKey(f.ino)); err != nil {
 				return err
 			}
 		}
-		n.Published, n.Draft = &c, nil
+		n.Draft = nil
 		if err := t.fs.dropContent(t, f.d, draft); err != nil {
 			return err
 		}
-		return t.fs.dropContent(t, f.d, old)
+		err := t.supersede(f.ino, n, &c, f.interim)
+		version = n.Version
+		return err
 	}, door)
 	if stored {
 		f.madeFirst(was, now)
-		f.published, f.kept, f.keptSlices = f.saved, nil, nil
+		f.issued(version)
+		f.kept, f.keptSlices = nil, nil
 	}
 	return err
 }
@@ -148,6 +152,7 @@ func (f *file) publish(ctx context.Context, door Observer) error {
 // promote publishes the persisted draft as it is; done is false if there is none. f.mu must be held.
 func (f *file) promote(ctx context.Context, door Observer) (done bool, err error) {
 	var old, now *contentRec
+	version := ""
 	err = f.fs.update(context.WithoutCancel(ctx), metastore.Ordered, door, func(t *txn) error {
 		done = false
 		n, err := getInode(t, f.ino)
@@ -161,22 +166,35 @@ func (f *file) promote(ctx context.Context, door Observer) (done bool, err error
 			return err
 		}
 		done, old, now = true, n.Published, n.Draft
-		return t.promote(f.ino, n)
+		err = t.promote(f.ino, n, f.interim)
+		version = n.Version
+		return err
 	})
 	if err == nil && done {
 		f.madeFirst(old, now)
-		f.published, f.kept, f.keptSlices = f.saved, nil, nil
+		f.issued(version)
+		f.kept, f.keptSlices = nil, nil
 		f.recorded()
 	}
 	return done, err
 }
 
-// promote makes an inode's persisted draft its published content.
-func (t *txn) promote(ino Ino, n *inodeRec) error {
-	old := n.Published
-	n.Published, n.Draft = n.Draft, nil
-	n.Published.ETag, n.Published.Time = newETag(contentID(n.Published.ID)), t.now
-	if err := t.fs.dropContent(t, n.domain(), old); err != nil {
+// issued notes that the draft is published, as a version with that id. A process that duplicated or inherited a
+// descriptor closes it several times in one write session: only the last of the versions that it so makes stays.
+// f.mu must be held.
+func (f *file) issued(version string) {
+	f.published = f.saved
+	if f.interim = version; f.writers == 0 {
+		f.interim = ""
+	}
+}
+
+// promote makes an inode's persisted draft its published content. interim is as supersede has it.
+func (t *txn) promote(ino Ino, n *inodeRec, interim string) error {
+	c := n.Draft
+	n.Draft = nil
+	c.ETag, c.Time = newETag(contentID(c.ID)), t.now
+	if err := t.supersede(ino, n, c, interim); err != nil {
 		return err
 	}
 	if err := t.Delete(draftKey(ino)); err != nil {

@@ -58,7 +58,7 @@ func TestBothDoorsAtOnce(t *testing.T) {
 					_, err := w.PutObject(ctx, "bucket", name, bodyOf(data), PutOptions{})
 					require.NoError(t, err)
 				case 3:
-					_, err := w.DeleteObject(ctx, "bucket", name, Conditions{})
+					_, err := w.DeleteObject(ctx, "bucket", name, DeleteOptions{})
 					require.NoError(t, err)
 				case 4:
 					r, err := w.GetObject(ctx, "bucket", name, ReadOptions{})
@@ -91,7 +91,7 @@ func TestBothDoorsAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	for i := range 3 {
-		_, err := w.DeleteObject(ctx, "bucket", fmt.Sprint("n", i), Conditions{})
+		_, err := w.DeleteObject(ctx, "bucket", fmt.Sprint("n", i), DeleteOptions{})
 		require.NoError(t, err)
 	}
 	require.Empty(t, w.shownIn(t, w.bucket))

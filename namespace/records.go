@@ -67,6 +67,10 @@ type inodeRec struct {
 	Draft     *contentRec `msg:"dc,omitempty"` // an fsynced draft, published by recovery after a crash
 	Object    *objectRec  `msg:"ob,omitempty"` // what S3 knows beside the bytes
 	Lock      *lockRec    `msg:"lk,omitempty"` // retention's place; its rules come with Object Lock
+
+	Seq     uint64 `msg:"sq,omitempty"` // orders the versions of a key; 0 is older than all others (version.go)
+	Version string `msg:"vi,omitempty"` // its version id; "" is the null version
+	Key     string `msg:"vk,omitempty"` // of a version that hangs on a key, and so has no name: that key
 }
 
 // contentRec describes a content. Exactly one form holds its bytes: none (Size 0 or all hole), inline
@@ -83,6 +87,21 @@ type contentRec struct {
 	Parts  uint32  `msg:"c,omitempty"` // parts of the multipart upload that made it
 	Sum    *sumRec `msg:"k,omitempty"`
 	Since  int64   `msg:"w,omitempty"` // when it was made, by the trusted clock, if that is not near Time
+	Shared bool    `msg:"h,omitempty"` // several inodes may have it: a sharedRec counts them (share.go)
+}
+
+// sharedRec counts the inodes that have a content.
+type sharedRec struct {
+	Refs uint32 `msg:"r"`
+}
+
+// versionRec is what hangs on a key: an older version, or a delete marker (Ino 0), which has no more than
+// this record.
+type versionRec struct {
+	Ino    uint64 `msg:"i,omitempty"`
+	ID     string `msg:"v,omitempty"` // "" is the null version
+	Time   int64  `msg:"t,omitempty"` // of a delete marker: Last-Modified, unix nanoseconds
+	Listed []byte `msg:"l,omitempty"` // what listings show of the version (a listedRec); none: its inode tells
 }
 
 // slice maps Len bytes of a file at Off to an extent's bytes at Skip. Gaps between slices are holes.
@@ -174,6 +193,8 @@ type orphanRec struct {
 // treeRec is a detached directory whose tree is being deleted in slices.
 type treeRec struct {
 	Ino uint64 `msg:"i"`
+	Key string `msg:"k,omitempty"` // of a versioned bucket: the key that it had; what was in it hangs on its keys
+	Seq uint64 `msg:"s,omitempty"` // of the delete markers that its keys get
 }
 
 type bucketRec struct {

@@ -262,8 +262,8 @@ func (z contentID) Msgsize() (s int) {
 func (z *contentRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(11)
-	var zb0001Mask uint16 /* 11 bits */
+	zb0001Len := uint32(12)
+	var zb0001Mask uint16 /* 12 bits */
 	_ = zb0001Mask
 	if z.Size == 0 {
 		zb0001Len--
@@ -304,6 +304,10 @@ func (z *contentRec) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Since == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x400
+	}
+	if z.Shared == false {
+		zb0001Len--
+		zb0001Mask |= 0x800
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -397,6 +401,11 @@ func (z *contentRec) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "w"
 			o = append(o, 0xa1, 0x77)
 			o = msgp.AppendInt64(o, z.Since)
+		}
+		if (zb0001Mask & 0x800) == 0 { // if not omitted
+			// string "h"
+			o = append(o, 0xa1, 0x68)
+			o = msgp.AppendBool(o, z.Shared)
 		}
 	}
 	return
@@ -545,6 +554,12 @@ func (z *contentRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Since")
 				return
 			}
+		case "h":
+			z.Shared, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Shared")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -569,7 +584,7 @@ func (z *contentRec) Msgsize() (s int) {
 	} else {
 		s += 1 + 2 + msgp.StringPrefixSize + len(z.Sum.Algorithm) + 2 + msgp.StringPrefixSize + len(z.Sum.Value) + 2 + msgp.StringPrefixSize + len(z.Sum.Type)
 	}
-	s += 2 + msgp.Int64Size
+	s += 2 + msgp.Int64Size + 2 + msgp.BoolSize
 	return
 }
 
@@ -967,8 +982,8 @@ func (z holdsRec) Msgsize() (s int) {
 func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(25)
-	var zb0001Mask uint32 /* 25 bits */
+	zb0001Len := uint32(28)
+	var zb0001Mask uint32 /* 28 bits */
 	_ = zb0001Mask
 	if z.Mode == 0 {
 		zb0001Len--
@@ -1065,6 +1080,18 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.Lock == nil {
 		zb0001Len--
 		zb0001Mask |= 0x1000000
+	}
+	if z.Seq == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x2000000
+	}
+	if z.Version == "" {
+		zb0001Len--
+		zb0001Mask |= 0x4000000
+	}
+	if z.Key == "" {
+		zb0001Len--
+		zb0001Mask |= 0x8000000
 	}
 	// variable map header, size zb0001Len
 	o = msgp.AppendMapHeader(o, zb0001Len)
@@ -1225,6 +1252,21 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 					return
 				}
 			}
+		}
+		if (zb0001Mask & 0x2000000) == 0 { // if not omitted
+			// string "sq"
+			o = append(o, 0xa2, 0x73, 0x71)
+			o = msgp.AppendUint64(o, z.Seq)
+		}
+		if (zb0001Mask & 0x4000000) == 0 { // if not omitted
+			// string "vi"
+			o = append(o, 0xa2, 0x76, 0x69)
+			o = msgp.AppendString(o, z.Version)
+		}
+		if (zb0001Mask & 0x8000000) == 0 { // if not omitted
+			// string "vk"
+			o = append(o, 0xa2, 0x76, 0x6b)
+			o = msgp.AppendString(o, z.Key)
 		}
 	}
 	return
@@ -1442,6 +1484,24 @@ func (z *inodeRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "sq":
+			z.Seq, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Seq")
+				return
+			}
+		case "vi":
+			z.Version, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Version")
+				return
+			}
+		case "vk":
+			z.Key, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Key")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1480,6 +1540,7 @@ func (z *inodeRec) Msgsize() (s int) {
 	} else {
 		s += z.Lock.Msgsize()
 	}
+	s += 3 + msgp.Uint64Size + 3 + msgp.StringPrefixSize + len(z.Version) + 3 + msgp.StringPrefixSize + len(z.Key)
 	return
 }
 
@@ -2263,6 +2324,58 @@ func (z *partsRec) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z sharedRec) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 1
+	// string "r"
+	o = append(o, 0x81, 0xa1, 0x72)
+	o = msgp.AppendUint32(o, z.Refs)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *sharedRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "r":
+			z.Refs, bts, err = msgp.ReadUint32Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Refs")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z sharedRec) Msgsize() (s int) {
+	s = 1 + 2 + msgp.Uint32Size
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z *slice) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// array header, size 6
@@ -2543,10 +2656,37 @@ func (z tagRec) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z treeRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 1
-	// string "i"
-	o = append(o, 0x81, 0xa1, 0x69)
-	o = msgp.AppendUint64(o, z.Ino)
+	// check for omitted fields
+	zb0001Len := uint32(3)
+	var zb0001Mask uint8 /* 3 bits */
+	_ = zb0001Mask
+	if z.Key == "" {
+		zb0001Len--
+		zb0001Mask |= 0x2
+	}
+	if z.Seq == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x4
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "i"
+		o = append(o, 0xa1, 0x69)
+		o = msgp.AppendUint64(o, z.Ino)
+		if (zb0001Mask & 0x2) == 0 { // if not omitted
+			// string "k"
+			o = append(o, 0xa1, 0x6b)
+			o = msgp.AppendString(o, z.Key)
+		}
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "s"
+			o = append(o, 0xa1, 0x73)
+			o = msgp.AppendUint64(o, z.Seq)
+		}
+	}
 	return
 }
 
@@ -2574,6 +2714,18 @@ func (z *treeRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Ino")
 				return
 			}
+		case "k":
+			z.Key, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Key")
+				return
+			}
+		case "s":
+			z.Seq, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Seq")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -2588,7 +2740,7 @@ func (z *treeRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z treeRec) Msgsize() (s int) {
-	s = 1 + 2 + msgp.Uint64Size
+	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Key) + 2 + msgp.Uint64Size
 	return
 }
 
@@ -2892,5 +3044,117 @@ func (z *uploadRec) Msgsize() (s int) {
 		s += 1 + msgp.StringPrefixSize + len(z.Tags[za0005].Key) + msgp.StringPrefixSize + len(z.Tags[za0005].Value)
 	}
 	s += 2 + msgp.StringPrefixSize + len(z.Checksum) + 2 + msgp.StringPrefixSize + len(z.SumType) + 2 + msgp.Uint64Size
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *versionRec) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// check for omitted fields
+	zb0001Len := uint32(4)
+	var zb0001Mask uint8 /* 4 bits */
+	_ = zb0001Mask
+	if z.Ino == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x1
+	}
+	if z.ID == "" {
+		zb0001Len--
+		zb0001Mask |= 0x2
+	}
+	if z.Time == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x4
+	}
+	if z.Listed == nil {
+		zb0001Len--
+		zb0001Mask |= 0x8
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		if (zb0001Mask & 0x1) == 0 { // if not omitted
+			// string "i"
+			o = append(o, 0xa1, 0x69)
+			o = msgp.AppendUint64(o, z.Ino)
+		}
+		if (zb0001Mask & 0x2) == 0 { // if not omitted
+			// string "v"
+			o = append(o, 0xa1, 0x76)
+			o = msgp.AppendString(o, z.ID)
+		}
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "t"
+			o = append(o, 0xa1, 0x74)
+			o = msgp.AppendInt64(o, z.Time)
+		}
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "l"
+			o = append(o, 0xa1, 0x6c)
+			o = msgp.AppendBytes(o, z.Listed)
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *versionRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "i":
+			z.Ino, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Ino")
+				return
+			}
+		case "v":
+			z.ID, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "ID")
+				return
+			}
+		case "t":
+			z.Time, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Time")
+				return
+			}
+		case "l":
+			z.Listed, bts, err = msgp.ReadBytesBytes(bts, z.Listed)
+			if err != nil {
+				err = msgp.WrapError(err, "Listed")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *versionRec) Msgsize() (s int) {
+	s = 1 + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.ID) + 2 + msgp.Int64Size + 2 + msgp.BytesPrefixSize + len(z.Listed)
 	return
 }

@@ -92,7 +92,17 @@ func (t *txn) rename(from, to *end) error {
 			return err
 		}
 		to.stored = storedFor(to.name, from.isDir())
-	} else if err := t.displace(to); err != nil {
+	}
+	away, here, err := t.slotsOfEnds(from, to)
+	if err != nil {
+		return err
+	}
+	if to.n != nil {
+		if err := t.displace(to, here); err != nil {
+			return err
+		}
+	}
+	if err := t.moveVersion(from, away, here, true); err != nil {
 		return err
 	}
 	if err := t.delDentry(from.parent, from.stored); err != nil {
@@ -146,15 +156,37 @@ func (t *txn) noLoop(from, to *end) error {
 	return err
 }
 
+// slotsOfEnds are the keys of the two ends, which files leave and come to; to.stored is set.
+func (t *txn) slotsOfEnds(from, to *end) (away, here slot, err error) {
+	if away, err = t.slotOf(from.dir, from.stored); err != nil {
+		return away, here, err
+	}
+	here, err = t.slotOf(to.dir, to.stored)
+	return away, here, err
+}
+
+// moveVersion makes the file at one end a version of the other end's key. vacant: its own is then free.
+func (t *txn) moveVersion(e *end, away, here slot, vacant bool) error {
+	if e.isDir() {
+		return nil
+	}
+	if err := t.leave(away, here, e.n, vacant); err != nil || e.n.Published == nil || e.n.Nlink > 1 {
+		return err
+	}
+	var err error
+	e.Listed, err = shortOf(e.n)
+	return err
+}
+
 // displace removes what a rename replaces, but for its entry, which is overwritten.
-func (t *txn) displace(to *end) error {
+func (t *txn) displace(to *end, s slot) error {
 	if to.isDir() {
 		if err := t.removeDir(to.parent, to.dir, to.entry, to.n); err != nil {
 			return err
 		}
 		return nil
 	}
-	return t.dropLink(Ino(to.Ino), to.n, to.parent, to.stored)
+	return t.unname(s, Ino(to.Ino), to.n, to.parent, to.stored)
 }
 
 // storeEnds stores the parents' records.
@@ -188,6 +220,9 @@ func (t *txn) exchange(from, to *end) error {
 			return of(InvalidName)
 		}
 	}
+	if err := t.exchangeVersions(from, to, fromStored, toStored); err != nil {
+		return err
+	}
 	if err := t.delDentry(from.parent, from.stored); err != nil {
 		return err
 	}
@@ -216,4 +251,26 @@ func (t *txn) exchange(from, to *end) error {
 		}
 	}
 	return t.storeEnds(from, to)
+}
+
+// exchangeVersions is moveVersion for both ends. A file that changes places with a directory leaves its key free.
+func (t *txn) exchangeVersions(from, to *end, fromStored, toStored string) error {
+	a, b, err := t.slotsOfEnds(from, to)
+	if err != nil {
+		return err
+	}
+	vacant := from.isDir() != to.isDir()
+	toA, toB := a, b
+	if vacant { // the kind decides what key a name stands for
+		if toA, err = t.slotOf(from.dir, fromStored); err != nil {
+			return err
+		}
+		if toB, err = t.slotOf(to.dir, toStored); err != nil {
+			return err
+		}
+	}
+	if err := t.moveVersion(from, a, toB, vacant); err != nil {
+		return err
+	}
+	return t.moveVersion(to, b, toA, vacant)
 }

@@ -46,7 +46,7 @@ func (t *txn) renameObject(b *bucketDir, from, to string, source, target Conditi
 		return err
 	}
 	if dst.rec != nil && dst.ino == src.ino {
-		return t.unnameObject(b, &src)
+		return t.unmark(b, &src, from)
 	}
 	e, err := storedEntry(t, src.parent, src.stored)
 	if err != nil {
@@ -71,8 +71,17 @@ func (t *txn) renameObject(b *bucketDir, from, to string, source, target Conditi
 	if err := rec.permit(into); err != nil {
 		return err
 	}
+	away, here := b.slot(from), b.slot(to)
 	if dst.rec != nil {
-		if err := t.dropLink(dst.ino, dst.rec, parent, stored); err != nil {
+		if err := t.unname(here, dst.ino, dst.rec, parent, stored); err != nil {
+			return err
+		}
+	}
+	if err := t.leave(away, here, src.rec, true); err != nil {
+		return err
+	}
+	if src.rec.Nlink == 1 {
+		if e.Listed, err = shortOf(src.rec); err != nil {
 			return err
 		}
 	}
@@ -91,8 +100,18 @@ func (t *txn) renameObject(b *bucketDir, from, to string, source, target Conditi
 	return t.pruneFrom(b, src.parent)
 }
 
-// unnameObject takes a name from an object.
-func (t *txn) unnameObject(b *bucketDir, o *object) error {
+// unmark takes a name from an object that has another, in a versioned bucket by a delete marker.
+func (t *txn) unmark(b *bucketDir, o *object, objectKey string) error {
+	s := b.slot(objectKey)
+	if err := t.unnameObject(b, o, s); err != nil || s.state == unversioned {
+		return err
+	}
+	_, err := t.mark(s, t.fs.number())
+	return err
+}
+
+// unnameObject takes a name from an object, whose version stays on the key if s keeps it; the zero slot keeps none.
+func (t *txn) unnameObject(b *bucketDir, o *object, s slot) error {
 	parent, err := getInode(t, o.parent)
 	if err != nil {
 		return err
@@ -103,7 +122,7 @@ func (t *txn) unnameObject(b *bucketDir, o *object) error {
 	if err := t.delDentry(o.parent, o.stored); err != nil {
 		return err
 	}
-	if err := t.dropLink(o.ino, o.rec, o.parent, o.stored); err != nil {
+	if err := t.unname(s, o.ino, o.rec, o.parent, o.stored); err != nil {
 		return err
 	}
 	return t.prune(b, o.parent, parent)

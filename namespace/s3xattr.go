@@ -23,7 +23,6 @@ const (
 	s3Type      = s3Space + "content-type"
 
 	contentType = "Content-Type"
-	nullVersion = "null"
 )
 
 // Limits of what can be set, in bytes: S3's of user metadata, names included; ours of a header.
@@ -61,7 +60,7 @@ func (s3Xattr) get(x *xattrOf, name string) ([]byte, error) {
 	case name == s3ETag:
 		return []byte(info.ETag), nil
 	case name == s3VersionID:
-		return []byte(nullVersion), nil
+		return []byte(x.n.versionID()), nil
 	case name == s3Checksum+strings.ToLower(info.Checksums.Algorithm) && info.Checksums.Algorithm != "":
 		return []byte(info.Checksums.Value), nil
 	}

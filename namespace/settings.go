@@ -50,12 +50,17 @@ func (fs *FS) loadSettings(ctx context.Context) error {
 
 // resource is what the authority is asked about: a key of the bucket, or the bucket itself.
 func (b *bucketDir) resource(r metastore.Reader, objectKey string) tenancy.Resource {
+	return b.versionResource(r, objectKey, "")
+}
+
+// versionResource is resource for a version; "" is the current one.
+func (b *bucketDir) versionResource(r metastore.Reader, objectKey, version string) tenancy.Resource {
 	res := tenancy.Resource{Owner: b.owner(), Bucket: b.name, Key: objectKey, Settings: b.settings}
 	if objectKey != "" && b.settings != nil {
 		res.Object = func() (tenancy.ObjectRules, error) {
-			o, err := openObject(r, b, objectKey)
+			o, err := openVersion(r, b, objectKey, version)
 			if err != nil {
-				if isKind(err, NotFound) {
+				if isKind(err, NotFound) || isKind(err, NoVersion) || isKind(err, BadVersion) || isKind(err, IsMarker) {
 					err = tenancy.ErrNoObject
 				}
 				return tenancy.ObjectRules{}, err
@@ -152,13 +157,13 @@ func (v *View) BucketFront(ctx context.Context, bucket string, names ...string) 
 
 // ObjectACL returns an object's access control list, encoded (nil if it has none of its own), and the bucket's
 // settings and owner.
-func (v *View) ObjectACL(ctx context.Context, bucket, objectKey string) (acl []byte, info BucketInfo, s tenancy.Settings, err error) {
+func (v *View) ObjectACL(ctx context.Context, bucket, objectKey, version string) (acl []byte, info BucketInfo, s tenancy.Settings, err error) {
 	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
-		b, err := v.openBucket(r, bucket, tenancy.GetObjectACL, objectKey)
+		b, err := v.openVersionIn(r, bucket, versionAction(tenancy.GetObjectACL, version), objectKey, version)
 		if err != nil {
 			return err
 		}
-		o, err := openObject(r, b, objectKey)
+		o, err := openVersion(r, b, objectKey, version)
 		if err != nil {
 			return err
 		}
@@ -171,14 +176,15 @@ func (v *View) ObjectACL(ctx context.Context, bucket, objectKey string) (acl []b
 
 // SetObjectACL lets change, which may run several times, make an object's new access control list from the old
 // one. Its error ends the update. It is durable on return.
-func (v *View) SetObjectACL(ctx context.Context, bucket, objectKey string, change func(old []byte, info BucketInfo, s tenancy.Settings) ([]byte, error)) error {
+func (v *View) SetObjectACL(ctx context.Context, bucket, objectKey, version string, change func(old []byte, info BucketInfo, s tenancy.Settings) ([]byte, error)) error {
 	ctx = context.WithoutCancel(ctx)
 	err := v.update(ctx, metastore.Durable, func(t *txn) error {
-		b, err := v.openBucket(t, bucket, tenancy.PutObjectACL, objectKey)
+		action := versionAction(tenancy.PutObjectACL, version)
+		b, err := v.openVersionIn(t, bucket, action, objectKey, version)
 		if err != nil {
 			return err
 		}
-		o, err := openObject(t, b, objectKey)
+		o, err := openVersion(t, b, objectKey, version)
 		if err != nil {
 			return err
 		}
@@ -193,9 +199,9 @@ func (v *View) SetObjectACL(ctx context.Context, bucket, objectKey string, chang
 		if err != nil {
 			return err
 		}
-		res := b.resource(t, objectKey)
+		res := b.versionResource(t, objectKey, version)
 		res.NewACL = acl
-		if err := v.fs.auth.Allow(v.who, tenancy.PutObjectACL, res); err != nil {
+		if err := v.fs.auth.Allow(v.who, action, res); err != nil {
 			return err
 		}
 		if o.rec.Object == nil {
@@ -207,6 +213,30 @@ func (v *View) SetObjectACL(ctx context.Context, bucket, objectKey string, chang
 		return t.putInode(o.ino, o.rec)
 	})
 	return fail("set object acl", objectKey, err)
+}
+
+// versionAction is the permission that does to a version what a does to an object.
+func versionAction(a tenancy.Action, version string) tenancy.Action {
+	if version == "" {
+		return a
+	}
+	switch a {
+	case tenancy.GetObject:
+		return tenancy.GetObjectVersion
+	case tenancy.DeleteObject:
+		return tenancy.DeleteObjectVersion
+	case tenancy.GetObjectACL:
+		return tenancy.GetObjectVersionACL
+	case tenancy.PutObjectACL:
+		return tenancy.PutObjectVersionACL
+	case tenancy.GetObjectTagging:
+		return tenancy.GetObjectVersionTagging
+	case tenancy.PutObjectTagging:
+		return tenancy.PutObjectVersionTagging
+	case tenancy.DeleteObjectTagging:
+		return tenancy.DeleteObjectVersionTagging
+	}
+	return a
 }
 
 // allowRules asks for an inode of a bucket that has a policy, which may restrict even a root account.

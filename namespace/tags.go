@@ -24,34 +24,36 @@ func tagRecs(tags []Tag) []tagRec {
 }
 
 // ObjectTags implements Objects (S3 GetObjectTagging).
-func (v *View) ObjectTags(ctx context.Context, bucket, objectKey string) (tags []Tag, err error) {
+func (v *View) ObjectTags(ctx context.Context, bucket, objectKey, version string) (tags []Tag, id string, err error) {
 	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
-		b, err := v.openBucket(r, bucket, tenancy.GetObjectTagging, objectKey)
+		b, err := v.openVersionIn(r, bucket, versionAction(tenancy.GetObjectTagging, version), objectKey, version)
 		if err != nil {
 			return err
 		}
-		o, err := openObject(r, b, objectKey)
-		if err == nil {
-			tags = o.info(objectKey).Tags
+		o, err := openVersion(r, b, objectKey, version)
+		if err != nil {
+			return err
 		}
-		return err
+		info := b.info(objectKey, &o)
+		tags, id = info.Tags, info.Version
+		return nil
 	})
-	return tags, fail("get tags", objectKey, err)
+	return tags, id, fail("get tags", objectKey, err)
 }
 
 // SetObjectTags implements Objects: it replaces all tags (S3 PutObjectTagging, and DeleteObjectTagging with
 // none). The object's content, ETag and Last-Modified stay.
-func (v *View) SetObjectTags(ctx context.Context, bucket, objectKey string, tags []Tag) error {
+func (v *View) SetObjectTags(ctx context.Context, bucket, objectKey, version string, tags []Tag) (id string, err error) {
 	action := tenancy.PutObjectTagging
 	if len(tags) == 0 {
 		action = tenancy.DeleteObjectTagging
 	}
-	err := v.update(ctx, metastore.Durable, func(t *txn) error {
-		b, err := v.openBucket(t, bucket, action, objectKey)
+	err = v.update(ctx, metastore.Durable, func(t *txn) error {
+		b, err := v.openVersionIn(t, bucket, versionAction(action, version), objectKey, version)
 		if err != nil {
 			return err
 		}
-		o, err := openObject(t, b, objectKey)
+		o, err := openVersion(t, b, objectKey, version)
 		if err != nil {
 			return err
 		}
@@ -62,7 +64,8 @@ func (v *View) SetObjectTags(ctx context.Context, bucket, objectKey string, tags
 			o.rec.Object = &objectRec{}
 		}
 		o.rec.Object.Tags = tagRecs(tags)
+		id = b.info(objectKey, &o).Version
 		return t.putInode(o.ino, o.rec)
 	})
-	return fail("set tags", objectKey, err)
+	return id, fail("set tags", objectKey, err)
 }

@@ -158,6 +158,13 @@ func (v *View) allow(r metastore.Reader, a tenancy.Action, ino Ino, n *inodeRec)
 // keyOf is the bucket and one of the keys of an inode; both are empty for the root, the key for an inode
 // without a name.
 func keyOf(r metastore.Reader, n *inodeRec) (bucket, objectKey string, err error) {
+	if n.hung() {
+		b, err := getInode(r, Ino(n.Bucket))
+		if err != nil {
+			return "", "", err
+		}
+		return component(b.Name), n.Key, nil
+	}
 	if n.Nlink == 0 {
 		return "", "", nil
 	}

@@ -135,9 +135,11 @@ type ObjectInfo struct {
 	Meta         map[string]string // x-amz-meta-*: names in lower case, without the prefix
 	Tags         []Tag             // as given, in their order
 	Checksums    Checksums
-	Parts        int   // number of parts if it was made by CompleteMultipartUpload, else 0
-	Part         *Part // the part that was asked for, if one was
-	Offset       int64 // of Part in the object
+	Version      string // id of the version, "null" of the null version; empty if its bucket never had versions
+	CopyOf       string // of CopyObject: the source's version, as Version has it
+	Parts        int    // number of parts if it was made by CompleteMultipartUpload, else 0
+	Part         *Part  // the part that was asked for, if one was
+	Offset       int64  // of Part in the object
 }
 
 // StorageClass is the header of ObjectInfo.Headers that listings show as well. Without it the class is STANDARD.
@@ -168,8 +170,9 @@ type Conditions struct {
 // ReadOptions say what of an object is read, and when.
 type ReadOptions struct {
 	Conditions
-	Part     int  // this part of a multipart object; 0 is all of it
-	Checksum bool // compute a checksum where none is kept, and keep it
+	Version  string // the id of the version, "null" of the null version; empty: the current one
+	Part     int    // this part of a multipart object; 0 is all of it
+	Checksum bool   // compute a checksum where none is kept, and keep it
 }
 
 // Sealed is what the reader of a body knows once its last byte was read and verified.
@@ -203,15 +206,30 @@ type AppendOptions struct {
 	Offset     int64 // where the bytes go: the object's size
 }
 
+// DeleteOptions are those of DeleteObject.
+type DeleteOptions struct {
+	Conditions
+	Version string // remove this version for good; empty: make the key have no current version
+}
+
 // Deletion names a key of DeleteObjects.
 type Deletion struct {
-	Key        string
-	Conditions Conditions
+	Key string
+	DeleteOptions
+}
+
+// Deleted is what a deletion did.
+type Deleted struct {
+	Found   bool   // there was something to delete
+	Marker  bool   // a delete marker was put, or (with a version) removed
+	Version string // id of the marker, or of the version that was to go; empty if its bucket never had versions
+	Err     error  // of DeleteObjects: why this one failed
 }
 
 // CopyOptions are those of CopyObject.
 type CopyOptions struct {
 	Source      Conditions // x-amz-copy-source-if-*
+	Version     string     // of the source; empty: the current one
 	Target      Conditions
 	Replace     bool // the REPLACE metadata directive: Headers and Meta below, else the source's
 	Headers     map[string]string

@@ -354,7 +354,11 @@ func (q *request) putBucketACL() error {
 
 // objectACL is GetObjectAcl.
 func (q *request) objectACL() error {
-	raw, info, s, err := q.view.ObjectACL(q.ctx(), q.bucket, q.key)
+	version, err := q.version()
+	if err != nil {
+		return err
+	}
+	raw, info, s, err := q.view.ObjectACL(q.ctx(), q.bucket, q.key, version)
 	if err != nil {
 		return err
 	}
@@ -369,11 +373,15 @@ func (q *request) objectACL() error {
 
 // putObjectACL is PutObjectAcl.
 func (q *request) putObjectACL() error {
+	version, err := q.version()
+	if err != nil {
+		return err
+	}
 	list, err := q.newACL()
 	if err != nil {
 		return err
 	}
-	err = q.view.SetObjectACL(q.ctx(), q.bucket, q.key, func(raw []byte, info namespace.BucketInfo, s tenancy.Settings) ([]byte, error) {
+	err = q.view.SetObjectACL(q.ctx(), q.bucket, q.key, version, func(raw []byte, info namespace.BucketInfo, s tenancy.Settings) ([]byte, error) {
 		if s.Ownership() == tenancy.OwnerEnforced {
 			// What says no more than that the owner has all rights is so anyway, and S3 takes it: tools write
 			// back what they read.

@@ -60,8 +60,12 @@ func (q *request) objectAttributes() error {
 		return err
 	}
 	limit = min(limit, maxKeys)
+	version, err := q.version()
+	if err != nil {
+		return err
+	}
 	info, parts, truncated, err := q.view.ObjectParts(q.ctx(), q.bucket, q.key,
-		namespace.ReadOptions{Conditions: conditions(q.r.Header, ""), Checksum: wanted["Checksum"]}, after, limit)
+		namespace.ReadOptions{Conditions: conditions(q.r.Header, ""), Checksum: wanted["Checksum"], Version: version}, after, limit)
 	if err != nil {
 		return q.withValidators(err)
 	}
@@ -81,6 +85,7 @@ func (q *request) objectAttributes() error {
 	if wanted["ObjectSize"] {
 		doc.ObjectSize = &info.Size
 	}
+	tellVersion(q.w.Header(), info.Version)
 	q.w.Header().Set("Last-Modified", info.LastModified.UTC().Format(http.TimeFormat))
 	return q.writeXML(http.StatusOK, doc)
 }

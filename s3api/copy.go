@@ -36,20 +36,13 @@ func sumDocs(c namespace.Checksums) []sumDoc {
 }
 
 // source reads x-amz-copy-source.
-func (q *request) source() (bucket, key string, err error) {
-	src, err := header.ParseCopySource(q.r.Header.Get(copySource))
-	if err != nil {
-		return "", "", err
-	}
-	if src.VersionID != "" && src.VersionID != "null" {
-		return "", "", notImplemented("Copying a version is not implemented.")
-	}
-	return src.Bucket, src.Key, nil
+func (q *request) source() (header.CopySource, error) {
+	return header.ParseCopySource(q.r.Header.Get(copySource))
 }
 
 // copyObject is CopyObject.
 func (q *request) copyObject() error {
-	srcBucket, srcKey, err := q.source()
+	src, err := q.source()
 	if err != nil {
 		return err
 	}
@@ -57,15 +50,21 @@ func (q *request) copyObject() error {
 	if err != nil {
 		return err
 	}
-	if srcBucket == q.bucket && srcKey == q.key && !o.SelfCopyOK {
+	o.Version = src.VersionID
+	if src.Bucket == q.bucket && src.Key == q.key && src.VersionID == "" && !o.SelfCopyOK {
 		return s3err.New(s3err.InvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing "+
 			"the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
-	info, err := q.view.CopyObject(q.ctx(), srcBucket, srcKey, q.bucket, q.key, o)
+	info, err := q.view.CopyObject(q.ctx(), src.Bucket, src.Key, q.bucket, q.key, o)
 	if err != nil {
 		return notModifiedAsFailed(err)
 	}
-	tellEncryption(q.w.Header(), info.Headers)
+	h := q.w.Header()
+	tellEncryption(h, info.Headers)
+	tellVersion(h, info.Version)
+	if info.CopyOf != "" {
+		h.Set(copyOfHeader, info.CopyOf)
+	}
 	q.tellExpiration(&info)
 	return q.writeXML(http.StatusOK, copyResult{XMLName: xml.Name{Local: "CopyObjectResult"}, NS: xmlns,
 		LastModified: xmlTime(info.LastModified), ETag: quoted(info.ETag), Sums: sumDocs(info.Checksums)})

@@ -14,12 +14,20 @@ import (
 // deleteObject is DeleteObject.
 func (q *request) deleteObject() error {
 	cond := writeConditions(q.r.Header)
-	var err error
+	version, err := q.version()
+	if err != nil {
+		return err
+	}
 	if cond.LastModified, cond.Size, err = deleteConditions(q.r.Header.Get("X-Amz-If-Match-Last-Modified-Time"), q.r.Header.Get("X-Amz-If-Match-Size")); err != nil {
 		return err
 	}
-	if _, err := q.view.DeleteObject(q.ctx(), q.bucket, q.key, cond); err != nil {
+	done, err := q.view.DeleteObject(q.ctx(), q.bucket, q.key, namespace.DeleteOptions{Conditions: cond, Version: version})
+	if err != nil {
 		return err
+	}
+	tellVersion(q.w.Header(), done.Version)
+	if done.Marker {
+		q.w.Header().Set(markerHeader, "true")
 	}
 	return q.writeEmpty(http.StatusNoContent)
 }
@@ -63,12 +71,27 @@ type deleteResult struct {
 	Errors  []deleteFailed `xml:"Error"`
 }
 
-type deletedDoc struct{ Key string }
+type deletedDoc struct {
+	Key                   string
+	VersionID             string `xml:"VersionId,omitempty"`
+	DeleteMarker          bool   `xml:",omitempty"`
+	DeleteMarkerVersionID string `xml:"DeleteMarkerVersionId,omitempty"`
+}
 
 type deleteFailed struct {
-	Key     string
-	Code    s3err.Code
-	Message string
+	Key       string
+	VersionID string `xml:"VersionId,omitempty"`
+	Code      s3err.Code
+	Message   string
+}
+
+// deleted says what became of one key.
+func deleted(d *namespace.Deletion, done *namespace.Deleted) deletedDoc {
+	doc := deletedDoc{Key: d.Key, VersionID: d.Version, DeleteMarker: done.Marker}
+	if done.Marker {
+		doc.DeleteMarkerVersionID = done.Version
+	}
+	return doc
 }
 
 // deleteObjects is DeleteObjects.
@@ -82,10 +105,7 @@ func (q *request) deleteObjects() error {
 	}
 	keys := make([]namespace.Deletion, len(doc.Objects))
 	for i, o := range doc.Objects {
-		if o.VersionID != "" && o.VersionID != "null" {
-			return notImplemented("Versions in DeleteObjects are not implemented.")
-		}
-		keys[i].Key = o.Key
+		keys[i].Key, keys[i].Version = o.Key, o.VersionID
 		c := &keys[i].Conditions
 		if o.ETag != "" {
 			c.IfMatch = header.ParseETags([]string{o.ETag}).List()
@@ -95,17 +115,17 @@ func (q *request) deleteObjects() error {
 			return err
 		}
 	}
-	errs, err := q.view.DeleteObjects(q.ctx(), q.bucket, keys)
+	done, err := q.view.DeleteObjects(q.ctx(), q.bucket, keys)
 	if err != nil {
 		return err
 	}
 	res := deleteResult{NS: xmlns}
 	for i, d := range keys {
-		if errs[i] != nil {
-			a, _ := translate(errs[i])
-			res.Errors = append(res.Errors, deleteFailed{Key: d.Key, Code: a.code, Message: a.message})
+		if done[i].Err != nil {
+			a, _ := translate(done[i].Err)
+			res.Errors = append(res.Errors, deleteFailed{Key: d.Key, VersionID: d.Version, Code: a.code, Message: a.message})
 		} else if !doc.Quiet {
-			res.Deleted = append(res.Deleted, deletedDoc{Key: d.Key})
+			res.Deleted = append(res.Deleted, deleted(&d, &done[i]))
 		}
 	}
 	return q.writeXML(http.StatusOK, res)

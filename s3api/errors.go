@@ -77,6 +77,9 @@ var kindAnswers = map[namespace.Kind]answer{
 	namespace.Corrupt:            {codeInternal, 500, "The stored data failed its integrity check and is not served."},
 	namespace.Unavailable:        {codeServiceUnavailable, 503, "Reduce your request rate and try again later."},
 	namespace.Interrupted:        {s3err.RequestTimeout, 400, "Your socket connection to the server was not read from or written to within the timeout period."},
+	namespace.NoVersion:          {"NoSuchVersion", 404, "The specified version does not exist."},
+	namespace.BadVersion:         {s3err.InvalidArgument, 400, "Invalid version id specified"},
+	namespace.IsMarker:           {codeMethodNotAllowed, 405, "The specified method is not allowed against this resource."},
 	namespace.BadBody:            {s3err.BadDigest, 400, "The body did not arrive as announced."},
 }
 
@@ -151,6 +154,7 @@ func (q *request) fail(err error) {
 	for _, name := range []string{"Content-Length", "Content-Range", "Accept-Ranges", "Content-Encoding", "Content-Type", "Content-Disposition", "Cache-Control", "Expires"} {
 		h.Del(name)
 	}
+	tellMarker(h, err)
 	if q.r.Body != nil && q.r.ContentLength != 0 {
 		h.Set("Connection", "close") // what is left of the body must not be taken for the next request
 	}

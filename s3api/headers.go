@@ -36,7 +36,7 @@ var storageClasses = map[string]bool{"STANDARD": true, "REDUCED_REDUNDANCY": tru
 var refused = []string{
 	"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold",
 	"X-Amz-Bucket-Object-Lock-Enabled", "X-Amz-Mfa",
-	"X-Amz-Copy-Source-Version-Id", "X-Amz-Bucket-Namespace",
+	"X-Amz-Bucket-Namespace",
 }
 
 // takenBy are headers that only some actions understand. Any other request that carries one fails.
@@ -187,6 +187,7 @@ func (q *request) describe(o namespace.ObjectInfo, whole bool) {
 	h.Set("Etag", quoted(o.ETag))
 	h.Set("Last-Modified", o.LastModified.UTC().Format(http.TimeFormat))
 	h.Set("Accept-Ranges", "bytes")
+	tellVersion(h, o.Version)
 	tellEncryption(h, o.Headers)
 	q.tellExpiration(&o)
 	if len(o.Tags) > 0 {

@@ -98,7 +98,7 @@ func (e *expiry) objects() error {
 // object deletes an object that a rule lets go, if it is still the one that was listed.
 func (e *expiry) object(info *namespace.ObjectInfo) error {
 	o := lifecycle.Object{Key: info.Key, Size: info.Size, Modified: info.LastModified, Tags: func() (map[string]string, error) {
-		tags, err := e.view.ObjectTags(e.ctx, e.bucket, info.Key)
+		tags, _, err := e.view.ObjectTags(e.ctx, e.bucket, info.Key, "")
 		named := map[string]string{}
 		for _, t := range tags {
 			named[t.Key] = t.Value
@@ -117,12 +117,13 @@ func (e *expiry) object(info *namespace.ObjectInfo) error {
 			}
 			continue
 		}
-		found, err := e.view.DeleteObject(e.ctx, e.bucket, info.Key, namespace.Conditions{IfMatch: []string{info.ETag}, LastModified: info.LastModified})
+		done, err := e.view.DeleteObject(e.ctx, e.bucket, info.Key,
+			namespace.DeleteOptions{Conditions: namespace.Conditions{IfMatch: []string{info.ETag}, LastModified: info.LastModified}})
 		var failed *namespace.Error
 		if errors.As(err, &failed) && (failed.Kind == namespace.PreconditionFailed || failed.Kind == namespace.NotFound) {
 			return nil // written anew meanwhile
 		}
-		if err == nil && found {
+		if err == nil && done.Found {
 			e.gone++
 		}
 		return err

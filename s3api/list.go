@@ -242,38 +242,3 @@ func (q *request) listObjectsV2() error {
 	l.w.close("ListBucketResult")
 	return q.writeRawXML(http.StatusOK, l.w.Bytes())
 }
-
-// listVersions is ListObjectVersions. No bucket keeps versions yet: each object has one, the null version.
-func (q *request) listVersions() error {
-	l, err := q.listing("max-keys")
-	if err != nil {
-		return err
-	}
-	marker := q.query.Get("key-marker")
-	page, err := l.page(q, marker)
-	if err != nil {
-		return err
-	}
-	w := &l.w
-	l.begin(q, "ListVersionsResult")
-	w.key("KeyMarker", marker)
-	w.text("VersionIdMarker", q.query.Get("version-id-marker"))
-	if page.Truncated {
-		w.key("NextKeyMarker", page.Next)
-		w.elem("NextVersionIdMarker", "null")
-	}
-	w.elem("MaxKeys", strconv.Itoa(l.max))
-	w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
-	o := q.ownerOf(q.identity.Principal.Tenant)
-	for i := range page.Objects {
-		w.open("Version")
-		w.object(&page.Objects[i])
-		w.elem("VersionId", "null")
-		w.elem("IsLatest", "true")
-		w.owner("Owner", o)
-		w.close("Version")
-	}
-	l.prefixes(page.Prefixes)
-	w.close("ListVersionsResult")
-	return q.writeRawXML(http.StatusOK, w.Bytes())
-}

@@ -124,24 +124,24 @@ func (q *request) copyPart() error {
 	if err != nil {
 		return err
 	}
-	srcBucket, srcKey, err := q.source()
+	src, err := q.source()
 	if err != nil {
 		return err
 	}
-	cond := conditions(q.r.Header, "X-Amz-Copy-Source-")
+	opts := namespace.ReadOptions{Conditions: conditions(q.r.Header, "X-Amz-Copy-Source-"), Version: src.VersionID}
 	off, length := int64(0), int64(-1)
 	if v := q.r.Header.Get("X-Amz-Copy-Source-Range"); v != "" {
-		src, err := q.view.HeadObject(q.ctx(), srcBucket, srcKey, namespace.ReadOptions{})
+		info, err := q.view.HeadObject(q.ctx(), src.Bucket, src.Key, namespace.ReadOptions{Version: src.VersionID})
 		if err != nil {
 			return err
 		}
-		r, err := header.ParseCopyRange(v, src.Size)
+		r, err := header.ParseCopyRange(v, info.Size)
 		if err != nil {
 			return err
 		}
 		off, length = r.Offset, r.Length
 	}
-	p, err := q.view.CopyPart(q.ctx(), srcBucket, srcKey, cond, off, length, q.bucket, q.key, q.uploadID(), n)
+	p, err := q.view.CopyPart(q.ctx(), src.Bucket, src.Key, opts, off, length, q.bucket, q.key, q.uploadID(), n)
 	if err != nil {
 		return notModifiedAsFailed(err)
 	}
@@ -197,6 +197,7 @@ func (q *request) completeUpload() error {
 	}
 	tellEncryption(q.w.Header(), o.Headers)
 	q.tellExpiration(&o)
+	tellVersion(q.w.Header(), o.Version)
 	return q.writeXML(http.StatusOK, struct {
 		XMLName  xml.Name `xml:"CompleteMultipartUploadResult"`
 		NS       string   `xml:"xmlns,attr"`

@@ -45,6 +45,7 @@ func (q *request) store(b namespace.Body) (namespace.ObjectInfo, error) {
 func (q *request) describeStored(o namespace.ObjectInfo) {
 	h := q.w.Header()
 	h.Set("Etag", quoted(o.ETag))
+	tellVersion(h, o.Version)
 	tellEncryption(h, o.Headers)
 	q.tellExpiration(&o)
 	setChecksum(h, o.Checksums)
@@ -65,8 +66,11 @@ func (q *request) readOptions() (o namespace.ReadOptions, err error) {
 		if q.r.Header.Get("Range") != "" {
 			return o, s3err.New(s3err.InvalidRequest, "Cannot specify both Range header and partNumber query parameter")
 		}
-		o.Part, err = q.partNumber()
+		if o.Part, err = q.partNumber(); err != nil {
+			return o, err
+		}
 	}
+	o.Version, err = q.version()
 	return o, err
 }
 
@@ -126,8 +130,9 @@ func (q *request) withValidators(err error) error {
 	if a.status != http.StatusNotModified {
 		return err
 	}
-	if info, err := q.view.HeadObject(q.ctx(), q.bucket, q.key, namespace.ReadOptions{}); err == nil {
+	if info, err := q.view.HeadObject(q.ctx(), q.bucket, q.key, namespace.ReadOptions{Version: q.query.Get("versionId")}); err == nil {
 		h := q.w.Header()
+		tellVersion(h, info.Version)
 		h.Set("Etag", quoted(info.ETag))
 		h.Set("Last-Modified", info.LastModified.UTC().Format(http.TimeFormat))
 	}

@@ -103,10 +103,15 @@ func tagText(s string, limit int) bool {
 
 // getObjectTagging is GetObjectTagging.
 func (q *request) getObjectTagging() error {
-	tags, err := q.view.ObjectTags(q.ctx(), q.bucket, q.key)
+	version, err := q.version()
 	if err != nil {
 		return err
 	}
+	tags, id, err := q.view.ObjectTags(q.ctx(), q.bucket, q.key, version)
+	if err != nil {
+		return err
+	}
+	tellVersion(q.w.Header(), id)
 	return q.writeXML(http.StatusOK, newTaggingDoc(tags))
 }
 
@@ -127,16 +132,24 @@ func (q *request) putObjectTagging() error {
 	for _, t := range tags {
 		q.tags.Set(t.Key, t.Value)
 	}
-	if err := q.view.SetObjectTags(q.ctx(), q.bucket, q.key, tags); err != nil {
-		return err
-	}
-	return q.writeEmpty(http.StatusOK)
+	return q.setTags(tags, http.StatusOK)
 }
 
 // deleteObjectTagging is DeleteObjectTagging.
 func (q *request) deleteObjectTagging() error {
-	if err := q.view.SetObjectTags(q.ctx(), q.bucket, q.key, nil); err != nil {
+	return q.setTags(nil, http.StatusNoContent)
+}
+
+// setTags replaces the tags of the version that the request names.
+func (q *request) setTags(tags []namespace.Tag, status int) error {
+	version, err := q.version()
+	if err != nil {
 		return err
 	}
-	return q.writeEmpty(http.StatusNoContent)
+	id, err := q.view.SetObjectTags(q.ctx(), q.bucket, q.key, version, tags)
+	if err != nil {
+		return err
+	}
+	tellVersion(q.w.Header(), id)
+	return q.writeEmpty(status)
 }

@@ -48,13 +48,13 @@ const maxGrants = 100
 // in neither can't be granted by ACLs.
 var (
 	bucketPermission = map[Action]Permission{
-		ListBucket: Read, ListBucketUploads: Read, "s3:ListBucketVersions": Read,
+		ListBucket: Read, ListBucketUploads: Read, ListBucketVersions: Read,
 		PutObject: Write, DeleteObject: Write, AbortUpload: Write, ListUploadParts: Write,
 		GetBucketACL: ReadACP, PutBucketACL: WriteACP,
 	}
 	objectPermission = map[Action]Permission{
-		GetObject: Read, "s3:GetObjectVersion": Read, "s3:GetObjectAttributes": Read,
-		GetObjectACL: ReadACP, PutObjectACL: WriteACP,
+		GetObject: Read, GetObjectVersion: Read, "s3:GetObjectAttributes": Read,
+		GetObjectACL: ReadACP, PutObjectACL: WriteACP, GetObjectVersionACL: ReadACP, PutObjectVersionACL: WriteACP,
 	}
 )
 

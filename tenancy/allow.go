@@ -28,7 +28,9 @@ func scopeOf(a Action) scope {
 		PutObjectACL, GetBucketOwnership, PutBucketOwnership, GetBucketPublicAccess, PutBucketPublicAccess, GetBucketCORS,
 		PutBucketCORS, GetBucketTagging, PutBucketTagging, GetBucketWebsite, PutBucketWebsite, DeleteBucketWebsite,
 		GetLifecycle, PutLifecycle, GetEncryption, PutEncryption, GetBucketRequestPay, PutBucketRequestPay,
-		GetBucketAcceleration, GetBucketLogging, GetBucketNotifications:
+		GetBucketAcceleration, GetBucketLogging, GetBucketNotifications, GetBucketVersioning, PutBucketVersioning,
+		ListBucketVersions, GetObjectVersion, DeleteObjectVersion, GetObjectVersionACL, PutObjectVersionACL,
+		GetObjectVersionTagging, PutObjectVersionTagging, DeleteObjectVersionTagging:
 		return ofBucket
 	case MountAdministrator, ListHolds, ReadAudit:
 		return ofMount

@@ -118,6 +118,20 @@ const (
 	GetBucketAcceleration  Action = "s3:GetAccelerateConfiguration"
 	GetBucketLogging       Action = "s3:GetBucketLogging"
 	GetBucketNotifications Action = "s3:GetBucketNotification"
+	GetBucketVersioning    Action = "s3:GetBucketVersioning"
+	PutBucketVersioning    Action = "s3:PutBucketVersioning"
+)
+
+// The actions on versions.
+const (
+	ListBucketVersions         Action = "s3:ListBucketVersions"
+	GetObjectVersion           Action = "s3:GetObjectVersion"
+	DeleteObjectVersion        Action = "s3:DeleteObjectVersion"
+	GetObjectVersionACL        Action = "s3:GetObjectVersionAcl"
+	PutObjectVersionACL        Action = "s3:PutObjectVersionAcl"
+	GetObjectVersionTagging    Action = "s3:GetObjectVersionTagging"
+	PutObjectVersionTagging    Action = "s3:PutObjectVersionTagging"
+	DeleteObjectVersionTagging Action = "s3:DeleteObjectVersionTagging"
 )
 
 // The actions about locks and holds.

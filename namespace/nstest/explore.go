@@ -352,10 +352,10 @@ func (x *explorer) put(path string) bool {
 func (x *explorer) remove(path string) bool {
 	x.logf("DELETE %s", path)
 	published := x.now[path] != "" && x.now[path] != unpublished && !x.onlyDraft(path)
-	found, err := x.w.View.DeleteObject(context.Background(), bucket, path, namespace.Conditions{})
+	found, err := x.w.View.DeleteObject(context.Background(), bucket, path, namespace.DeleteOptions{})
 	require.NoError(x.t, err, x.story())
-	require.Equal(x.t, published, found, x.story())
-	if found {
+	require.Equal(x.t, published, found.Found, x.story())
+	if found.Found {
 		x.orphan(path, "")
 		delete(x.now, path)
 	}

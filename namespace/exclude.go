@@ -1,0 +1,75 @@
+package namespace
+
+import (
+	"path"
+	"strings"
+
+	"k3fs/tenancy"
+)
+
+// defaultExclude are the names that programs use for a while and then rename or remove (docs/semantics.md,
+// "Temporary names").
+var defaultExclude = exclude{
+	"*.tmp", "*.temp", "*.part", "*.crdownload", // of downloads and many others
+	"*~", ".*.sw?", "4913", // vim
+	".#*", "#*#", // Emacs
+	".goutputstream-*", ".~lock.*#", "~$*", // GNOME, LibreOffice, Microsoft Office
+	".nfs*", ".fuse_hidden*", ".rsync-tmp/*", // files that were removed while open, rsync --partial-dir
+	".git/*.lock", ".git/tmp_*", // git
+	"*-journal", "*-wal", "*-shm", // SQLite
+}
+
+// exclude are patterns of temporary names, as path.Match has them: one without a '/' is about the last component
+// of a key. "dir/name" also wants a directory on the way to it that matches.
+type exclude []string
+
+// excludedBy are the patterns of a bucket.
+func excludedBy(s tenancy.Settings) exclude {
+	set, ok := s[SettingExclude]
+	if !ok {
+		return defaultExclude
+	}
+	return strings.Fields(string(set))
+}
+
+// valid reports whether all can be understood.
+func (x exclude) valid() bool {
+	for _, pattern := range x {
+		dir, name := path.Split(pattern)
+		dir = strings.TrimSuffix(dir, "/")
+		_, err1 := path.Match(dir, "")
+		_, err2 := path.Match(name, "")
+		if err1 != nil || err2 != nil || name == "" || strings.Contains(dir, "/") {
+			return false
+		}
+	}
+	return true
+}
+
+// match reports whether a key's name is a temporary one. Keys of directories never are.
+func (x exclude) match(objectKey string) bool {
+	dirs, name := path.Split(objectKey)
+	if name == "" {
+		return false
+	}
+	for _, pattern := range x {
+		above, last := path.Split(pattern)
+		if ok, err := path.Match(last, name); err != nil || !ok {
+			continue
+		}
+		if above == "" || below(strings.TrimSuffix(above, "/"), dirs) {
+			return true
+		}
+	}
+	return false
+}
+
+// below reports whether one of the directories matches.
+func below(pattern, dirs string) bool {
+	for dir := range strings.SplitSeq(dirs, "/") {
+		if ok, err := path.Match(pattern, dir); err == nil && ok && dir != "" {
+			return true
+		}
+	}
+	return false
+}

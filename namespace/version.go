@@ -1,0 +1,397 @@
+package namespace
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"k3fs/metastore"
+	"k3fs/tenancy"
+)
+
+// Versions (docs/decisions/0021). A key's current version is the inode that its entry names. What was there
+// before hangs on the key: an inode without a name for a version, no more than a record for a delete marker.
+//
+// A version ceases to be in four functions only: discard and eraseInode (node.go), which drop what it holds,
+// dropCurrent, which takes its key from a version that has another one, and dropMarker.
+
+// Settings of a bucket that say how it keeps versions.
+const (
+	SettingVersioning = "versioning"      // VersioningEnabled, VersioningSuspended; none: never enabled
+	SettingExclude    = "version-exclude" // patterns of temporary names, see exclude.go
+)
+
+// The values of SettingVersioning, as S3 names them.
+const (
+	VersioningEnabled   = "Enabled"
+	VersioningSuspended = "Suspended"
+)
+
+// nullVersion is the id of the version that was made while versioning was not enabled.
+const nullVersion = "null"
+
+// versioning is whether a bucket keeps versions.
+type versioning uint8
+
+const (
+	unversioned versioning = iota
+	enabled
+	suspended // what is written is the null version; what has an id stays
+)
+
+func versioningOf(s tenancy.Settings) versioning {
+	switch string(s[SettingVersioning]) {
+	case VersioningEnabled:
+		return enabled
+	case VersioningSuspended:
+		return suspended
+	}
+	return unversioned
+}
+
+// slot is a key of a bucket, on which versions may hang.
+type slot struct {
+	bucket Ino
+	key    string
+	state  versioning
+	temp   bool // the mount uses the name for a while: it makes no version
+}
+
+func (b *bucketDir) slot(objectKey string) slot {
+	return slot{bucket: b.ino, key: objectKey, state: versioningOf(b.settings)}
+}
+
+// slotOf is the slot of an entry that the mount changes. Keys that S3 can't say have no versions.
+func (t *txn) slotOf(dir *inodeRec, stored string) (slot, error) {
+	s, err := t.fs.settingsOf(t, Ino(dir.Bucket))
+	state := versioningOf(s)
+	if err != nil || state == unversioned {
+		return slot{}, err
+	}
+	_, base, err := keyOf(t, dir)
+	objectKey := base + stored
+	if err != nil || len(objectKey) > maxKey {
+		return slot{}, err
+	}
+	return slot{bucket: Ino(dir.Bucket), key: objectKey, state: state, temp: excludedBy(s).match(objectKey)}, nil
+}
+
+// keeps reports whether the version that n is stays when it leaves the key.
+func (s *slot) keeps(n *inodeRec) bool {
+	if n.Published == nil || s.state == unversioned {
+		return false
+	}
+	return n.Version != "" || s.state == enabled && !s.temp
+}
+
+// marks reports whether the mount puts a delete marker where n leaves the key.
+func (s *slot) marks(n *inodeRec) bool {
+	return n.Published != nil && s.state != unversioned && (n.Version != "" || !s.temp)
+}
+
+// versionID is how S3 names the version.
+func (n *inodeRec) versionID() string { return shownID(n.Version) }
+
+func shownID(id string) string {
+	if id == "" {
+		return nullVersion
+	}
+	return id
+}
+
+// hung reports whether the inode is an older version.
+func (n *inodeRec) hung() bool { return n.Key != "" }
+
+// versionIDs writes version ids: the sequence number, by which they are found, and 12 random bytes.
+var versionIDs = base32.HexEncoding.WithPadding(base32.NoPadding)
+
+func newVersionID(seq uint64) string {
+	var b [20]byte
+	binary.BigEndian.PutUint64(b[:], seq)
+	rand.Read(b[8:]) // never fails
+	return versionIDs.EncodeToString(b[:])
+}
+
+func parseVersionID(id string) (seq uint64, ok bool) {
+	b, err := versionIDs.DecodeString(id)
+	if err != nil || len(b) != 20 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(b), true
+}
+
+// newVersion makes what n publishes a new version of the key, whose null version it then takes the place of while
+// versioning is suspended. A lock is the old version's.
+func (t *txn) newVersion(s slot, n *inodeRec) error {
+	n.Seq, n.Version, n.Lock = 0, "", nil
+	if s.state == unversioned || s.temp {
+		return nil
+	}
+	n.Seq = t.fs.number()
+	if s.state == suspended {
+		return t.dropNull(s)
+	}
+	n.Version = newVersionID(n.Seq)
+	return nil
+}
+
+// hang makes an inode that has no name any more, and whose entry is gone or another's, an older version of a
+// key. Who has it open keeps it; what was written and not published is lost, as for a file that was removed.
+func (t *txn) hang(s slot, ino Ino, n *inodeRec) error {
+	if n.Draft != nil {
+		if err := errors.Join(t.fs.dropContent(t, n.domain(), n.Draft), t.Delete(draftKey(ino))); err != nil {
+			return err
+		}
+		n.Draft = nil
+	}
+	n.Nlink, n.Parent, n.Name, n.Key, n.Size = 0, 0, "", s.key, n.Published.Size
+	if err := t.place(s, n); err != nil {
+		return err
+	}
+	t.attrChanged(ino, false)
+	if err := t.shortenHung(ino, n); err != nil {
+		return err
+	}
+	return t.putInode(ino, n)
+}
+
+// shortenHung is shorten for a version that hangs on its key.
+func (t *txn) shortenHung(ino Ino, n *inodeRec) error {
+	short, err := shortOf(n)
+	if err != nil {
+		return err
+	}
+	rec := versionRec{Ino: uint64(ino), ID: n.Version, Listed: short}
+	return putRec(t, versionKey(Ino(n.Bucket), n.Key, n.Seq), &rec)
+}
+
+// place finds where a version is to hang. A key has one null version: a second, which the exclude patterns or a
+// directory's rename can bring, gets an id. One whose number is taken, by the same version that came to the key on
+// two ways, gets another.
+func (t *txn) place(s slot, n *inodeRec) error {
+	null := false
+	if n.Version == "" {
+		var err error
+		if null, err = t.hasKey(nullKey(s.bucket, s.key)); err != nil {
+			return err
+		}
+	}
+	taken, err := t.hasKey(versionKey(s.bucket, s.key, n.Seq))
+	if err != nil {
+		return err
+	}
+	renumber := taken || n.Version == "" && null
+	if renumber {
+		n.Seq = t.fs.number()
+	}
+	switch {
+	case n.Version == "" && !null:
+		return t.Set(nullKey(s.bucket, s.key), binary.BigEndian.AppendUint64(nil, n.Seq))
+	case renumber:
+		n.Version = newVersionID(n.Seq)
+	}
+	return nil
+}
+
+func (t *txn) hasKey(k []byte) (bool, error) {
+	_, err := t.Get(k)
+	if errors.Is(err, metastore.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// hangCopy hangs the version that n is on a key, with the content c, in an inode of its own: n goes on.
+func (t *txn) hangCopy(s slot, n *inodeRec, c *contentRec) error {
+	mode := n.Mode & 0o777
+	if Type(n.Type) == Dir {
+		mode &= 0o666
+	}
+	old := inodeRec{
+		Type: uint8(File), Mode: mode, UID: n.UID, GID: n.GID, ACL: n.ACL,
+		Atime: n.Atime, Mtime: c.Time, Ctime: t.now, Btime: n.Btime,
+		Bucket: n.Bucket, Owner: n.Owner, Published: c, Object: n.Object, Lock: n.Lock, Seq: n.Seq, Version: n.Version,
+	}
+	t.made++
+	return t.hang(s, Ino(t.fs.number()), &old)
+}
+
+// mark puts a delete marker on a key, above what hangs there with a lower number.
+func (t *txn) mark(s slot, seq uint64) (id string, err error) {
+	rec := versionRec{Time: t.now}
+	if s.state == suspended {
+		if err := t.dropNull(s); err != nil {
+			return "", err
+		}
+		if err := t.Set(nullKey(s.bucket, s.key), binary.BigEndian.AppendUint64(nil, seq)); err != nil {
+			return "", err
+		}
+	} else {
+		rec.ID = newVersionID(seq)
+	}
+	return shownID(rec.ID), putRec(t, versionKey(s.bucket, s.key, seq), &rec)
+}
+
+// unhang takes what hangs on a key with a number away from it.
+func (t *txn) unhang(bucket Ino, objectKey string, seq uint64, id string) error {
+	if id == "" {
+		if err := t.Delete(nullKey(bucket, objectKey)); err != nil {
+			return err
+		}
+	}
+	return t.Delete(versionKey(bucket, objectKey, seq))
+}
+
+// dropNull removes the null version, or null delete marker, that hangs on a key, for good.
+func (t *txn) dropNull(s slot) error {
+	seq, found, err := nullSeq(t, s)
+	if err != nil || !found {
+		return err
+	}
+	return t.dropHung(s, seq)
+}
+
+func nullSeq(r metastore.Reader, s slot) (seq uint64, found bool, err error) {
+	b, err := r.Get(nullKey(s.bucket, s.key))
+	if errors.Is(err, metastore.ErrNotFound) {
+		return 0, false, nil
+	}
+	if err == nil && len(b) != 8 {
+		err = fmt.Errorf("%w: place of a null version", metastore.ErrCorrupt)
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	return binary.BigEndian.Uint64(b), true, nil
+}
+
+// dropHung removes what hangs on a key with a number, for good.
+func (t *txn) dropHung(s slot, seq uint64) error {
+	var rec versionRec
+	found, err := getRec(t, versionKey(s.bucket, s.key, seq), &rec)
+	if err == nil && !found {
+		err = fmt.Errorf("%w: a version that is noted is missing", metastore.ErrCorrupt)
+	}
+	if err != nil {
+		return err
+	}
+	if rec.Ino == 0 {
+		return t.dropMarker(s, seq, &rec)
+	}
+	n, err := getInode(t, Ino(rec.Ino))
+	if err != nil {
+		return err
+	}
+	return t.discard(Ino(rec.Ino), n)
+}
+
+// dropMarker removes a delete marker.
+func (t *txn) dropMarker(s slot, seq uint64, rec *versionRec) error {
+	return t.unhang(s.bucket, s.key, seq, rec.ID)
+}
+
+// MarkerError is the cause of the error of who asks for what a delete marker hides, or for the marker as if it
+// were an object.
+type MarkerError struct {
+	Version string
+	Time    time.Time
+}
+
+func (e *MarkerError) Error() string { return "there is a delete marker" }
+
+// hanging is what hangs on a key.
+type hanging struct {
+	seq uint64
+	versionRec
+}
+
+func (h *hanging) marker() bool { return h.Ino == 0 }
+
+// newest finds what hangs on a key above all else; nil if nothing does.
+func newest(r metastore.Reader, s slot) (top *hanging, err error) {
+	prefix := historyKey(s.bucket, s.key)
+	err = r.Scan(prefixRange(prefix, 1), func(k, value []byte) (bool, error) {
+		_, seq, ok := parseVersionKey(k[len(kVersion)+8:])
+		if !ok {
+			return false, fmt.Errorf("%w: key of a version", metastore.ErrCorrupt)
+		}
+		top = &hanging{seq: seq}
+		_, err := top.UnmarshalMsg(value)
+		return false, err
+	})
+	return top, err
+}
+
+// hasHistory reports whether anything hangs in a bucket.
+func hasHistory(r metastore.Reader, bucket Ino) (any bool, err error) {
+	rg := prefixRange(key(kVersion, uint64(bucket)), 1)
+	rg.KeysOnly = true
+	err = r.Scan(rg, func(_, _ []byte) (bool, error) {
+		any = true
+		return false, nil
+	})
+	return any, err
+}
+
+// findVersion finds a version of a key by its id: the current one, where hung is nil, or one that hangs on it. A
+// delete marker has no inode.
+func findVersion(r metastore.Reader, b *bucketDir, objectKey, id string) (o object, hung *hanging, err error) {
+	if err := checkKey(objectKey); err != nil {
+		return o, nil, err
+	}
+	if o, err = findObject(r, b, objectKey); err != nil {
+		return o, nil, err
+	}
+	if o.visible() && o.rec.versionID() == id {
+		return o, nil, nil
+	}
+	s := b.slot(objectKey)
+	seq, ok := parseVersionID(id)
+	if id == nullVersion {
+		seq, ok, err = nullSeq(r, s)
+		if err == nil && !ok {
+			err = of(NoVersion)
+		}
+	} else if !ok {
+		err = of(BadVersion)
+	}
+	if err != nil {
+		return o, nil, err
+	}
+	hung = &hanging{seq: seq}
+	found, err := getRec(r, versionKey(s.bucket, s.key, seq), &hung.versionRec)
+	if err == nil && (!found || shownID(hung.ID) != id) {
+		err = of(NoVersion)
+	}
+	if err != nil || hung.marker() {
+		return object{}, hung, err
+	}
+	o = object{ino: Ino(hung.Ino)}
+	o.rec, err = getInode(r, o.ino)
+	return o, hung, err
+}
+
+// openVersion is openObject for a version; "" is the current one.
+func openVersion(r metastore.Reader, b *bucketDir, objectKey, id string) (object, error) {
+	if id == "" {
+		o, err := openObject(r, b, objectKey)
+		if isKind(err, NotFound) && versioningOf(b.settings) != unversioned {
+			if top, err := newest(r, b.slot(objectKey)); err != nil {
+				return o, err
+			} else if top != nil && top.marker() {
+				return o, &Error{Kind: NotFound, Err: top.err()}
+			}
+		}
+		return o, err
+	}
+	o, hung, err := findVersion(r, b, objectKey, id)
+	if err == nil && hung != nil && hung.marker() {
+		err = &Error{Kind: IsMarker, Err: hung.err()}
+	}
+	return o, err
+}
+
+func (h *hanging) err() error { return &MarkerError{Version: shownID(h.ID), Time: stamp(h.Time)} }
