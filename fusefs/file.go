@@ -188,6 +188,12 @@ func (d *door) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 		d.locks.closed(f, owner)
 		return fuse.OK
 	}
+	if !d.opts.SyncOnClose {
+		if done, err := f.FlushNow(background); done {
+			d.locks.closed(f, owner)
+			return d.status(err)
+		}
+	}
 	return d.killable(in.Pid, &f.underWay, func() error {
 		defer d.locks.closed(f, owner) // who gets them sees what was published
 		if err := f.Flush(background); err != nil || !d.opts.SyncOnClose {

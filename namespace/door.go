@@ -64,6 +64,9 @@ type FileHandle interface {
 	// Flush publishes the draft when no other handle still writes (close(2)); its error is the last
 	// that an application sees.
 	Flush(ctx context.Context) error
+	// FlushNow is Flush if that waits for no bytes of the file to reach the disk, or come from there: small files
+	// are published from memory, as metadata. Else done is false, and nothing happened.
+	FlushNow(ctx context.Context) (done bool, err error)
 	// Close releases the handle, and publishes if Flush was not called or could not. Never fails twice.
 	Close(ctx context.Context) error
 	// Seek implements SEEK_DATA and SEEK_HOLE (lseek(2)): hole true looks for a hole.

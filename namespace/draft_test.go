@@ -218,6 +218,40 @@ func TestSequentialWriteJoins(t *testing.T) {
 	}
 }
 
+// Small files are published without waiting for the disk; where that would be needed FlushNow does nothing.
+func TestFlushNow(t *testing.T) {
+	for _, size := range []int{0, 1, inlineMax, inlineMax + 1} {
+		w := newWorld(t)
+		h := create(t, w.View, w.bucket, "f")
+		data := storetest.Bytes(size, 1)
+		_, err := h.WriteAt(bg, data, 0)
+		require.NoError(t, err)
+		f := h.(*handle).f
+
+		f.mu.Lock() // by an fsync, say
+		done, err := h.FlushNow(bg)
+		f.mu.Unlock()
+		require.NoError(t, err)
+		require.False(t, done)
+		require.Equal(t, 1, f.unflushed)
+
+		done, err = h.FlushNow(bg)
+		require.NoError(t, err)
+		require.Equal(t, size <= inlineMax, done)
+		if !done {
+			require.NotEqual(t, f.seq, f.published)
+			require.NoError(t, h.Flush(bg))
+		}
+		require.True(t, bytes.Equal(data, w.published(t, h.Ino())))
+		done, err = h.FlushNow(bg)
+		require.NoError(t, err)
+		require.True(t, done, "there is nothing to publish")
+		require.NoError(t, h.Close(bg))
+		_, err = h.FlushNow(bg)
+		requireKind(t, BadHandle, err)
+	}
+}
+
 // Many scattered small writes end in a map whose pages are small.
 func TestScatteredWritesAreCompacted(t *testing.T) {
 	w := newWorld(t)

@@ -359,6 +359,11 @@ func (h *handle) Flush(ctx context.Context) error {
 func (h *handle) flush(ctx context.Context) error {
 	h.f.mu.Lock()
 	defer h.f.mu.Unlock()
+	return h.flushLocked(ctx)
+}
+
+// flushLocked is flush. h.f.mu must be held.
+func (h *handle) flushLocked(ctx context.Context) error {
 	h.clean()
 	if h.f.unflushed > 0 {
 		return nil
@@ -368,6 +373,21 @@ func (h *handle) flush(ctx context.Context) error {
 		return errors.Join(h.v.refused("close", err), h.f.giveUpDraft(ctx))
 	}
 	return err
+}
+
+// FlushNow implements FileHandle.
+func (h *handle) FlushNow(ctx context.Context) (done bool, err error) {
+	if err := h.usable(false); err != nil {
+		return true, fail("flush", "", err)
+	}
+	if !h.f.mu.TryLock() {
+		return false, nil // who has it may wait for the disk
+	}
+	defer h.f.mu.Unlock()
+	if !h.f.inMemory() {
+		return false, nil
+	}
+	return true, fail("flush", "", h.flushLocked(ctx))
 }
 
 // Close implements FileHandle.

@@ -52,6 +52,15 @@ func (f *file) settle(ctx context.Context) (*layout, error) {
 	return &layout{Size: f.size, Slices: append([]slice(nil), f.slices...)}, nil
 }
 
+// inMemory reports whether publishing needs none of the file's bytes on the disk: there is nothing to publish, or
+// all is in memory and becomes part of the metadata. f.mu must be held.
+func (f *file) inMemory() bool {
+	if !f.loaded || f.seq == f.published {
+		return true
+	}
+	return f.size <= inlineMax && f.pump.frames == 0 && len(f.slices) == 0
+}
+
 // dataEnd is where the hole at the end of the file begins. f.mu must be held.
 func (f *file) dataEnd() (end int64) {
 	if n := len(f.mem.list); n > 0 {
