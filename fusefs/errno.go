@@ -54,6 +54,8 @@ var errnos = map[namespace.Kind]syscall.Errno{
 	namespace.NoVersion:          syscall.ENOENT,
 	namespace.BadVersion:         syscall.EINVAL,
 	namespace.IsMarker:           syscall.EIO,
+	namespace.NoLock:             syscall.EOPNOTSUPP,
+	namespace.NoVersioning:       syscall.EOPNOTSUPP,
 }
 
 // kindOf returns err's kind. What is no *namespace.Error is Internal, but for an ended context.

@@ -79,7 +79,7 @@ func (v *View) tryComplete(ctx context.Context, bucket, objectKey, id string, pa
 	if err != nil {
 		return info, err
 	}
-	p := published{object: objectRec{Headers: m.rec.Headers, Meta: m.rec.Meta, ACL: m.rec.ACL, Tags: m.rec.Tags}, cond: cond, content: func(t *txn) (contentRec, error) {
+	p := published{object: objectRec{Headers: m.rec.Headers, Meta: m.rec.Meta, ACL: m.rec.ACL, Tags: m.rec.Tags}, cond: cond, lock: m.rec.Lock, content: func(t *txn) (contentRec, error) {
 		if err := m.finish(t, objectKey); err != nil {
 			return contentRec{}, err
 		}

@@ -26,6 +26,9 @@ func (v *View) copyObject(ctx context.Context, srcBucket, srcKey, bucket, object
 	if err != nil {
 		return ObjectInfo{}, err
 	}
+	if err := v.checkAsked(ctx, bucket, objectKey, o.Lock); err != nil {
+		return ObjectInfo{}, err
+	}
 	src, err := v.openSource(ctx, srcBucket, srcKey, ReadOptions{Conditions: o.Source, Version: o.Version})
 	if err != nil {
 		return ObjectInfo{}, err
@@ -43,7 +46,7 @@ func (v *View) copyObject(ctx context.Context, srcBucket, srcKey, bucket, object
 	if err != nil {
 		return ObjectInfo{}, err
 	}
-	p := published{object: o.object(&src.info), cond: o.Target}
+	p := published{object: o.object(&src.info), cond: o.Target, ask: o.Lock}
 	p.content = func(t *txn) (contentRec, error) {
 		c, err := in.store(t)
 		c.ETag, c.Sum = src.info.ETag, sumOf(sum)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"k3fs/metastore"
+	"k3fs/namespace/internal/audit"
 	"k3fs/tenancy"
 )
 
@@ -80,7 +81,13 @@ func (v *View) deleteKey(t *txn, b *bucketDir, objectKey string, opts *DeleteOpt
 		return done, err
 	}
 	if opts.Version != "" {
-		return t.deleteVersion(b, objectKey, opts)
+		t.bypass = opts.Bypass && v.mayBypass(t, b, objectKey, opts.Version)
+		defer func() { t.bypass = false }()
+		done, err = t.deleteVersion(b, objectKey, opts)
+		if err == nil && t.bypass && done.Found && !done.Marker {
+			err = t.recordFor(b.owner(), v, audit.Event{Event: "version.bypass", Bucket: b.name, Key: objectKey, Version: opts.Version})
+		}
+		return done, err
 	}
 	o, err := findObject(t, b, objectKey)
 	if err != nil {

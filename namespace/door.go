@@ -87,6 +87,11 @@ type Objects interface {
 	// BucketFront returns settings that answer a browser before anybody is authenticated, and the owner (0: none).
 	BucketFront(ctx context.Context, bucket string, names ...string) (tenancy.TenantID, tenancy.Settings, error)
 	// ObjectACL, and what else takes the id of a version, is about the current one if that is empty.
+	// ChangeLockConfig enables Object Lock, or changes its default retention.
+	ChangeLockConfig(ctx context.Context, bucket string, c LockConfig) error
+	LockOf(ctx context.Context, bucket, key, version string, a tenancy.Action) (lock ObjectLock, id string, err error)
+	SetRetention(ctx context.Context, bucket, key, version string, to Retention, bypass bool) (id string, err error)
+	SetLegalHold(ctx context.Context, bucket, key, version string, on bool) (id string, err error)
 	ObjectACL(ctx context.Context, bucket, key, version string) (acl []byte, info BucketInfo, s tenancy.Settings, err error)
 	SetObjectACL(ctx context.Context, bucket, key, version string, change func(old []byte, info BucketInfo, s tenancy.Settings) ([]byte, error)) error
 

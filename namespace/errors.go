@@ -53,6 +53,8 @@ const (
 	NoVersion                      // the key has no such version
 	BadVersion                     // what was given can't be a version's id
 	IsMarker                       // the version is a delete marker
+	NoLock                         // Object Lock is asked of a bucket that has none
+	NoVersioning                   // what is asked needs a bucket that keeps versions, and goes on to
 	BadBody                        // the request's body failed its own check (Err has the door's error)
 	numKinds                       // of kinds
 )

@@ -147,6 +147,10 @@ func (fs *FS) covering(r metastore.Reader, ino Ino, n *inodeRec) ([]hold, error)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
+	set, err := fs.settingsOf(r, Ino(n.Bucket))
+	if err != nil {
+		return nil, err
+	}
 	var names []nameOf
 	var found []hold
 	for _, h := range all {
@@ -154,7 +158,12 @@ func (fs *FS) covering(r metastore.Reader, ino Ino, n *inodeRec) ([]hold, error)
 			continue
 		}
 		if names == nil {
-			if names, err = namesOf(r, ino, n); err != nil || len(names) == 0 {
+			names, err = namesOf(r, ino, n)
+			if versioningOf(set) != unversioned && n.Version == "" { // what bears a temporary name is no version
+				temp := excludedBy(set)
+				names = slices.DeleteFunc(names, func(at nameOf) bool { return temp.match(at.key) })
+			}
+			if err != nil || len(names) == 0 {
 				return nil, err
 			}
 		}

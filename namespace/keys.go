@@ -37,36 +37,38 @@ import (
 //	nH tenant(8) id                              holdRec          a hold
 //	nJ tenant(8)                                 JSON             the head of a tenant's audit log
 //	nJ tenant(8) seq(8)                          JSON             a record of it
+//	nY ino(8)                                    lockedToRec      of a directory: until when something below it may be locked
 //	nM                                           clockRec         the floor of the trusted clock
 //	nV bucket(8) key NUL ^seq(8)                 versionRec       what hangs on a key, newest first: older versions, delete markers
 //	nN bucket(8) key                             seq(8)           where the null version, or null delete marker, of a key hangs
 //	nK content(8)                                sharedRec        how many inodes have a content that several may have
 const (
-	kSuper   = "nS"
-	kDentry  = "nD"
-	kInode   = "nI"
-	kLink    = "nL"
-	kAlias   = "nA"
-	kXattr   = "nX"
-	kContent = "nC"
-	kObjPart = "nQ"
-	kExtent  = "nE"
-	kOrphan  = "nO"
-	kZombie  = "nZ"
-	kDraft   = "nW"
-	kSwept   = "nR"
-	kTree    = "nT"
-	kBucket  = "nB"
-	kUpload  = "nU"
-	kPart    = "nP"
-	kDone    = "nF"
-	kEnded   = "nG"
-	kVersion = "nV"
-	kHold    = "nH"
-	kAudit   = "nJ"
-	kClock   = "nM"
-	kNull    = "nN"
-	kShared  = "nK"
+	kSuper    = "nS"
+	kDentry   = "nD"
+	kInode    = "nI"
+	kLink     = "nL"
+	kAlias    = "nA"
+	kXattr    = "nX"
+	kContent  = "nC"
+	kObjPart  = "nQ"
+	kExtent   = "nE"
+	kOrphan   = "nO"
+	kZombie   = "nZ"
+	kDraft    = "nW"
+	kSwept    = "nR"
+	kTree     = "nT"
+	kBucket   = "nB"
+	kUpload   = "nU"
+	kPart     = "nP"
+	kDone     = "nF"
+	kEnded    = "nG"
+	kVersion  = "nV"
+	kHold     = "nH"
+	kAudit    = "nJ"
+	kLockedTo = "nY"
+	kClock    = "nM"
+	kNull     = "nN"
+	kShared   = "nK"
 )
 
 func key(kind string, nums ...uint64) []byte {

@@ -49,13 +49,15 @@ func _() {
 	_ = x[NoVersion-38]
 	_ = x[BadVersion-39]
 	_ = x[IsMarker-40]
-	_ = x[BadBody-41]
-	_ = x[numKinds-42]
+	_ = x[NoLock-41]
+	_ = x[NoVersioning-42]
+	_ = x[BadBody-43]
+	_ = x[numKinds-44]
 }
 
-const _Kind_name = "InternalNotFoundNoBucketNoUploadNoAttrExistsBucketOwnedBucketTakenNotDirIsDirNotEmptyInvalidInvalidNameInvalidBucketNameNameTooLongCrossBucketLoopTooManyLinksAccessNotPermittedReadOnlyNoSpaceQuotaExceededTooBigRangePreconditionFailedNotModifiedInvalidPartInvalidPartOrderPartTooSmallWrongOffsetBusyStaleBadHandleUnsupportedCorruptUnavailableInterruptedNoVersionBadVersionIsMarkerBadBodynumKinds"
+const _Kind_name = "InternalNotFoundNoBucketNoUploadNoAttrExistsBucketOwnedBucketTakenNotDirIsDirNotEmptyInvalidInvalidNameInvalidBucketNameNameTooLongCrossBucketLoopTooManyLinksAccessNotPermittedReadOnlyNoSpaceQuotaExceededTooBigRangePreconditionFailedNotModifiedInvalidPartInvalidPartOrderPartTooSmallWrongOffsetBusyStaleBadHandleUnsupportedCorruptUnavailableInterruptedNoVersionBadVersionIsMarkerNoLockNoVersioningBadBodynumKinds"
 
-var _Kind_index = [...]uint16{0, 8, 16, 24, 32, 38, 44, 55, 66, 72, 77, 85, 92, 103, 120, 131, 142, 146, 158, 164, 176, 184, 191, 204, 210, 215, 233, 244, 255, 271, 283, 294, 298, 303, 312, 323, 330, 341, 352, 361, 371, 379, 386, 394}
+var _Kind_index = [...]uint16{0, 8, 16, 24, 32, 38, 44, 55, 66, 72, 77, 85, 92, 103, 120, 131, 142, 146, 158, 164, 176, 184, 191, 204, 210, 215, 233, 244, 255, 271, 283, 294, 298, 303, 312, 323, 330, 341, 352, 361, 371, 379, 385, 397, 404, 412}
 
 func (i Kind) String() string {
 	idx := int(i) - 0

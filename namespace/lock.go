@@ -95,15 +95,15 @@ type Retention struct {
 	Until time.Time
 }
 
-// retain is the rule of changing a version's retention: whether it is refused, and why. Whoever may may place
-// and lengthen it; shortening, removing and weakening need a bypass of governance, and can't be done to compliance.
-// What has passed is as if it had never been.
+// retain is the rule of changing a version's retention: whether it is refused, and why. Whoever may place it
+// may lengthen it; shortening, removing and another mode need a bypass of governance, and can't be done to
+// compliance. What has passed is as if it had never been.
 func (l *lockRec) retain(to Retention, now int64, bypass bool) string {
 	until := nanos(to.Until)
 	if to.Mode == NoRetention {
 		until = 0
 	}
-	if !l.retained(now) || LockMode(l.Mode) <= to.Mode && l.Until <= until {
+	if !l.retained(now) || LockMode(l.Mode) == to.Mode && l.Until <= until {
 		return ""
 	}
 	if LockMode(l.Mode) == Governance && !l.Strict && bypass {

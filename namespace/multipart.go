@@ -78,6 +78,9 @@ func (v *View) CreateUpload(ctx context.Context, bucket, objectKey string, u Upl
 		if err := checkKey(objectKey); err != nil {
 			return err
 		}
+		if rec.Lock, err = v.askedLock(t, b, objectKey, u.Lock); err != nil {
+			return err
+		}
 		rec.Initiated = t.now
 		return putRec(t, uploadKey(b.ino, objectKey, id), &rec)
 	})

@@ -267,6 +267,11 @@ func (t *txn) addLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 	if err := t.putDentry(parent, stored, dentryRec{Ino: uint64(ino), Type: n.Type}); err != nil {
 		return err
 	}
+	if n.Lock != nil {
+		if err := t.raise(parent, n.Lock.bound()); err != nil {
+			return err
+		}
+	}
 	n.Nlink++
 	n.Ctime = t.now
 	t.attrChanged(ino, false)
@@ -339,7 +344,7 @@ func (t *txn) discard(ino Ino, n *inodeRec) error {
 			return err
 		}
 	}
-	n.Nlink, n.Parent, n.Name, n.Key = 0, 0, "", ""
+	n.Nlink, n.Parent, n.Name, n.Key, n.Lock = 0, 0, "", "", nil // the rule was asked
 	if err := t.Set(zombieKey(ino), nil); err != nil {
 		return err
 	}
@@ -396,6 +401,11 @@ func (t *txn) eraseInode(ino Ino, n *inodeRec) error {
 	}
 	if n.hung() {
 		if err := t.unhang(Ino(n.Bucket), n.Key, n.Seq, n.Version); err != nil {
+			return err
+		}
+	}
+	if Type(n.Type) == Dir {
+		if err := t.forgetLockedTo(ino); err != nil {
 			return err
 		}
 	}

@@ -165,6 +165,7 @@ func (v *View) HeadObject(ctx context.Context, bucket, objectKey string, opts Re
 			return err
 		}
 		info = b.info(objectKey, &o)
+		v.showLock(r, b, objectKey, opts.Version, o.rec, &info)
 		return opts.accept(r, &o, &info)
 	})
 	if err == nil && info.Headers[contentType] == "" {
@@ -220,6 +221,7 @@ func (v *View) openContent(ctx context.Context, bucket, objectKey string, opts R
 			return err
 		}
 		rd.info, rd.d = b.info(objectKey, &o), b.domain()
+		v.showLock(r, b, objectKey, opts.Version, o.rec, &rd.info)
 		if err := opts.accept(r, &o, &rd.info); err != nil {
 			return err
 		}
@@ -242,6 +244,8 @@ type published struct {
 	cond    Conditions
 	accept  func(*object) error // looks at what has the key now; may be nil
 	kept    *objectRec          // of what had the key, set by accept, in place of object
+	ask     *ObjectLock         // the lock that the client asks for
+	lock    *lockRec            // the one that it gets; nil: the bucket's default
 }
 
 // publish puts an object under a key, in place of what was there, within an update.
@@ -279,7 +283,12 @@ func (v *View) publish(t *txn, b *bucketDir, objectKey string, p *published) (Ob
 	if isDirName(stored) {
 		put = t.putDir
 	}
-	ino, n, err := put(b, parent, rec, &old, b.slot(objectKey), &c, meta)
+	s := b.slot(objectKey)
+	s.asked = p.lock
+	ino, n, err := put(b, parent, rec, &old, s, &c, meta)
+	if err == nil {
+		err = t.recordLock(v, b, objectKey, n.versionID(), p.lock)
+	}
 	if err != nil {
 		return ObjectInfo{}, err
 	}
@@ -416,6 +425,9 @@ func (v *View) PutObject(ctx context.Context, bucket, objectKey string, body Bod
 
 func (v *View) putObject(ctx context.Context, bucket, objectKey string, body Body, o PutOptions) (info ObjectInfo, err error) {
 	d, err := v.writable(ctx, bucket, objectKey)
+	if err == nil {
+		err = v.checkAsked(ctx, bucket, objectKey, o.Lock)
+	}
 	if err != nil {
 		return info, err
 	}
@@ -423,7 +435,7 @@ func (v *View) putObject(ctx context.Context, bucket, objectKey string, body Bod
 	if err != nil {
 		return info, err
 	}
-	p := published{object: objectRec{Headers: o.Headers, Meta: o.Meta, ACL: o.ACL, Tags: tagRecs(o.Tags)}, cond: o.Conditions, content: func(t *txn) (contentRec, error) {
+	p := published{object: objectRec{Headers: o.Headers, Meta: o.Meta, ACL: o.ACL, Tags: tagRecs(o.Tags)}, cond: o.Conditions, ask: o.Lock, content: func(t *txn) (contentRec, error) {
 		c, err := in.store(t)
 		c.ETag, c.Sum = in.sealed.ETag, sumOf(in.sealed.Checksums)
 		return c, err
@@ -470,6 +482,11 @@ func (v *View) commitObject(ctx context.Context, bucket, objectKey string, p *pu
 		res.NewACL = p.object.ACL
 		if err := v.fs.auth.Allow(v.who, tenancy.PutObject, res); err != nil {
 			return err
+		}
+		if p.ask != nil {
+			if p.lock, err = v.askedLock(t, b, objectKey, p.ask); err != nil {
+				return err
+			}
 		}
 		info, err = v.publish(t, b, objectKey, p)
 		return err

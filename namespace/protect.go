@@ -193,6 +193,10 @@ type nameOf struct{ bucket, key string }
 
 // namesOf are the keys that lead to an inode. One that has lost them, or is in a tree that has, has none.
 func namesOf(r metastore.Reader, ino Ino, n *inodeRec) ([]nameOf, error) {
+	if n.hung() {
+		info, err := bucketInfo(r, Ino(n.Bucket))
+		return []nameOf{{info.Name, n.Key}}, err
+	}
 	places := []inodeRec{*n}
 	if n.Nlink > 1 && Type(n.Type) != Dir {
 		places = places[:0]
@@ -282,8 +286,9 @@ const maxSearch = 20_000
 
 // search looks for data below directories.
 type search struct {
-	t    *txn
-	left int
+	t     *txn
+	left  int
+	enter func(Ino) (bool, error) // whether to look into a directory; nil: into all
 }
 
 // below returns the first key that match finds, of those below directories that enter lets it look into.
@@ -309,6 +314,11 @@ func (s *search) below(ino Ino, dir string, match func(key string, n *inodeRec) 
 		if match(name, n) {
 			found = name
 			return false, nil
+		}
+		if isDirName(name) && s.enter != nil {
+			if into, err := s.enter(Ino(d.Ino)); err != nil || !into {
+				return true, err
+			}
 		}
 		if isDirName(name) {
 			found, err = s.below(Ino(d.Ino), name, match, enter)

@@ -153,6 +153,11 @@ type lockRec struct {
 	Strict    bool  `msg:"s,omitempty"` // committed through the mount: its name, too, stays as it is
 }
 
+// lockedToRec is until when something below a directory may be locked (lockedto.go).
+type lockedToRec struct {
+	Until int64 `msg:"u"`
+}
+
 // holdRec is a hold; its id is in the key.
 type holdRec struct {
 	Bucket  uint64 `msg:"b,omitempty"` // 0: all of the tenant's
@@ -218,7 +223,8 @@ type uploadRec struct {
 	Tags      []tagRec          `msg:"g,omitempty"`
 	Checksum  string            `msg:"c,omitempty"`
 	SumType   string            `msg:"t,omitempty"`
-	Initiator uint64            `msg:"o,omitempty"` // the tenant that began it; 0 nobody, or before this was kept
+	Lock      *lockRec          `msg:"lk,omitempty"` // of the object to be
+	Initiator uint64            `msg:"o,omitempty"`  // the tenant that began it; 0 nobody, or before this was kept
 }
 
 type partRec struct {

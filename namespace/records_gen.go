@@ -1729,6 +1729,58 @@ func (z *lockRec) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z lockedToRec) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 1
+	// string "u"
+	o = append(o, 0x81, 0xa1, 0x75)
+	o = msgp.AppendInt64(o, z.Until)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *lockedToRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "u":
+			z.Until, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Until")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z lockedToRec) Msgsize() (s int) {
+	s = 1 + 2 + msgp.Int64Size
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z *objectRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
@@ -2772,8 +2824,8 @@ func (z *uploadID) Msgsize() (s int) {
 func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(9)
-	var zb0001Mask uint16 /* 9 bits */
+	zb0001Len := uint32(10)
+	var zb0001Mask uint16 /* 10 bits */
 	_ = zb0001Mask
 	if z.Headers == nil {
 		zb0001Len--
@@ -2799,9 +2851,13 @@ func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x80
 	}
-	if z.Initiator == 0 {
+	if z.Lock == nil {
 		zb0001Len--
 		zb0001Mask |= 0x100
+	}
+	if z.Initiator == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x200
 	}
 	// variable map header, size zb0001Len
 	o = append(o, 0x80|uint8(zb0001Len))
@@ -2859,6 +2915,19 @@ func (z *uploadRec) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendString(o, z.SumType)
 		}
 		if (zb0001Mask & 0x100) == 0 { // if not omitted
+			// string "lk"
+			o = append(o, 0xa2, 0x6c, 0x6b)
+			if z.Lock == nil {
+				o = msgp.AppendNil(o)
+			} else {
+				o, err = z.Lock.MarshalMsg(o)
+				if err != nil {
+					err = msgp.WrapError(err, "Lock")
+					return
+				}
+			}
+		}
+		if (zb0001Mask & 0x200) == 0 { // if not omitted
 			// string "o"
 			o = append(o, 0xa1, 0x6f)
 			o = msgp.AppendUint64(o, z.Initiator)
@@ -3005,6 +3074,23 @@ func (z *uploadRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "SumType")
 				return
 			}
+		case "lk":
+			if msgp.IsNil(bts) {
+				bts, err = msgp.ReadNilBytes(bts)
+				if err != nil {
+					return
+				}
+				z.Lock = nil
+			} else {
+				if z.Lock == nil {
+					z.Lock = new(lockRec)
+				}
+				bts, err = z.Lock.UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Lock")
+					return
+				}
+			}
 		case "o":
 			z.Initiator, bts, err = msgp.ReadUint64Bytes(bts)
 			if err != nil {
@@ -3043,7 +3129,13 @@ func (z *uploadRec) Msgsize() (s int) {
 	for za0005 := range z.Tags {
 		s += 1 + msgp.StringPrefixSize + len(z.Tags[za0005].Key) + msgp.StringPrefixSize + len(z.Tags[za0005].Value)
 	}
-	s += 2 + msgp.StringPrefixSize + len(z.Checksum) + 2 + msgp.StringPrefixSize + len(z.SumType) + 2 + msgp.Uint64Size
+	s += 2 + msgp.StringPrefixSize + len(z.Checksum) + 2 + msgp.StringPrefixSize + len(z.SumType) + 3
+	if z.Lock == nil {
+		s += msgp.NilSize
+	} else {
+		s += z.Lock.Msgsize()
+	}
+	s += 2 + msgp.Uint64Size
 	return
 }
 

@@ -127,7 +127,8 @@ func (t *txn) permitMove(from, to *end) error {
 		return err
 	}
 	if from.isDir() {
-		if err := t.heldBelow(Ino(from.Ino), from.n); err != nil {
+		err := errors.Join(t.fs.unlocked(t, Ino(from.Ino), from.n, actRekey, false), t.heldBelow(Ino(from.Ino), from.n), t.lockedBelow(Ino(from.Ino)))
+		if err != nil {
 			return err
 		}
 	}

@@ -103,8 +103,24 @@ func (v *View) BucketSettings(ctx context.Context, bucket string, a tenancy.Acti
 // ChangeBucketSettings lets change, which may run several times, alter what is set on a bucket, for who may do
 // a. Its error ends the update. It is durable on return.
 func (v *View) ChangeBucketSettings(ctx context.Context, bucket string, a tenancy.Action, change func(BucketInfo, tenancy.Settings) error) error {
+	err := v.changeSettings(ctx, bucket, a, func(t *txn, b *bucketDir, s tenancy.Settings) error {
+		info, err := bucketInfo(t, b.ino)
+		if err != nil {
+			return err
+		}
+		return change(info, s)
+	})
+	return fail("change bucket settings", bucket, err)
+}
+
+// changeSettings is ChangeBucketSettings for a change that needs the update. Once a bucket has Object Lock it keeps
+// versions.
+func (v *View) changeSettings(ctx context.Context, bucket string, a tenancy.Action, change func(*txn, *bucketDir, tenancy.Settings) error) error {
 	ctx = context.WithoutCancel(ctx)
-	err := v.update(ctx, metastore.Durable, func(t *txn) error {
+	if err := v.noteBucket(ctx, bucket, a); err != nil {
+		return err
+	}
+	return v.update(ctx, metastore.Durable, func(t *txn) error {
 		b, err := v.openBucket(t, bucket, a, "")
 		if err != nil {
 			return err
@@ -121,15 +137,38 @@ func (v *View) ChangeBucketSettings(ctx context.Context, bucket string, a tenanc
 		if s == nil {
 			s = tenancy.Settings{}
 		}
-		info := BucketInfo{Name: rec.Name, Ino: b.ino, Owner: b.owner(), Created: stamp(rec.Created), Region: rec.Region}
-		if err := change(info, s); err != nil {
+		_, locked := s[SettingObjectLock]
+		if err := change(t, b, s); err != nil {
 			return err
 		}
-		t.fs.noteSettings(b.ino, s)
+		if _, still := s[SettingObjectLock]; locked && (!still || versioningOf(s) != enabled) {
+			return of(NoVersioning)
+		}
 		rec.Settings = s
 		return putRec(t, bucketKey(b.ino), &rec)
 	})
-	return fail("change bucket settings", bucket, err)
+}
+
+// noteBucket notes a bucket that is to get its first setting, and waits for the updates that have not seen the note:
+// none of them may still do without it what the setting forbids once that is acknowledged.
+func (v *View) noteBucket(ctx context.Context, bucket string, a tenancy.Action) error {
+	var ino Ino
+	err := v.fs.kv.View(ctx, func(r metastore.Reader) error {
+		b, err := v.openBucket(r, bucket, a, "")
+		if err == nil {
+			ino = b.ino
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, noted := v.fs.settings.Load(ino); !noted {
+		v.fs.holding.fence.Lock()
+		defer v.fs.holding.fence.Unlock()
+		v.fs.settings.Store(ino, nil)
+	}
+	return nil
 }
 
 // BucketFront returns what is set on a bucket under the names that a door needs before anybody is

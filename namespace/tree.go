@@ -22,7 +22,14 @@ func getInode(r metastore.Reader, ino Ino) (*inodeRec, error) {
 	return n, nil
 }
 
-func (t *txn) putInode(ino Ino, n *inodeRec) error { return putRec(t, inodeKey(ino), n) }
+func (t *txn) putInode(ino Ino, n *inodeRec) error {
+	if n.Lock != nil {
+		if err := t.raiseFor(n); err != nil {
+			return err
+		}
+	}
+	return putRec(t, inodeKey(ino), n)
+}
 
 // putDentry makes stored a name in parent, or gives it to another inode, and keeps the alias record. It
 // notes which POSIX names change their meaning: a directory "a/" also moves the leaf "a" to its alias.

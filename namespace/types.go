@@ -135,11 +135,12 @@ type ObjectInfo struct {
 	Meta         map[string]string // x-amz-meta-*: names in lower case, without the prefix
 	Tags         []Tag             // as given, in their order
 	Checksums    Checksums
-	Version      string // id of the version, "null" of the null version; empty if its bucket never had versions
-	CopyOf       string // of CopyObject: the source's version, as Version has it
-	Parts        int    // number of parts if it was made by CompleteMultipartUpload, else 0
-	Part         *Part  // the part that was asked for, if one was
-	Offset       int64  // of Part in the object
+	Version      string      // id of the version, "null" of the null version; empty if its bucket never had versions
+	Lock         *ObjectLock // the version's, as far as who asks may know it; nil: none. Of GetObject and HeadObject
+	CopyOf       string      // of CopyObject: the source's version, as Version has it
+	Parts        int         // number of parts if it was made by CompleteMultipartUpload, else 0
+	Part         *Part       // the part that was asked for, if one was
+	Offset       int64       // of Part in the object
 }
 
 // StorageClass is the header of ObjectInfo.Headers that listings show as well. Without it the class is STANDARD.
@@ -198,6 +199,7 @@ type PutOptions struct {
 	ACL        []byte // encoded by tenancy; nil: only the bucket's rules
 	Tags       []Tag
 	Conditions Conditions
+	Lock       *ObjectLock // nil: the bucket's default
 }
 
 // AppendOptions are those of AppendObject.
@@ -210,6 +212,7 @@ type AppendOptions struct {
 type DeleteOptions struct {
 	Conditions
 	Version string // remove this version for good; empty: make the key have no current version
+	Bypass  bool   // pass governance retention, if that is permitted
 }
 
 // Deletion names a key of DeleteObjects.
@@ -238,8 +241,9 @@ type CopyOptions struct {
 	Override    map[string]string // headers that replace the source's in any case: storage class, encryption, redirect
 	ReplaceTags bool              // the REPLACE tagging directive: Tags below, else the source's
 	Tags        []Tag
-	Checksum    string // the algorithm of the copy's checksum; empty: the source's
-	SelfCopyOK  bool   // copying an object onto itself changes something (metadata)
+	Checksum    string      // the algorithm of the copy's checksum; empty: the source's
+	Lock        *ObjectLock // nil: the bucket's default
+	SelfCopyOK  bool        // copying an object onto itself changes something (metadata)
 }
 
 // ListOptions select a page of keys, in S3's order (bytewise UTF-8).
@@ -267,8 +271,9 @@ type Upload struct {
 	ACL       []byte           // of the object to be
 	Initiator tenancy.TenantID // who began it; 0 if nobody was authenticated
 	Tags      []Tag
-	Checksum  string // algorithm asked for at creation; may be empty
-	Type      string // checksum type asked for: FULL_OBJECT, COMPOSITE or empty
+	Lock      *ObjectLock // of the object to be
+	Checksum  string      // algorithm asked for at creation; may be empty
+	Type      string      // checksum type asked for: FULL_OBJECT, COMPOSITE or empty
 }
 
 // Part is an uploaded part.

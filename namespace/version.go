@@ -58,10 +58,13 @@ type slot struct {
 	key    string
 	state  versioning
 	temp   bool // the mount uses the name for a while: it makes no version
+
+	settings tenancy.Settings // of the bucket
+	asked    *lockRec         // the lock that a client asks for, in place of the default; nil: for none
 }
 
 func (b *bucketDir) slot(objectKey string) slot {
-	return slot{bucket: b.ino, key: objectKey, state: versioningOf(b.settings)}
+	return slot{bucket: b.ino, key: objectKey, state: versioningOf(b.settings), settings: b.settings}
 }
 
 // slotOf is the slot of an entry that the mount changes. Keys that S3 can't say have no versions.
@@ -76,7 +79,7 @@ func (t *txn) slotOf(dir *inodeRec, stored string) (slot, error) {
 	if err != nil || len(objectKey) > maxKey {
 		return slot{}, err
 	}
-	return slot{bucket: Ino(dir.Bucket), key: objectKey, state: state, temp: excludedBy(s).match(objectKey)}, nil
+	return slot{bucket: Ino(dir.Bucket), key: objectKey, state: state, temp: excludedBy(s).match(objectKey), settings: s}, nil
 }
 
 // keeps reports whether the version that n is stays when it leaves the key.
@@ -135,6 +138,18 @@ func (t *txn) newVersion(s slot, n *inodeRec) error {
 		return t.dropNull(s)
 	}
 	n.Version = newVersionID(n.Seq)
+	return t.lockNew(s, n)
+}
+
+// lockNew gives a new version the lock that is asked for, or the bucket's default retention.
+func (t *txn) lockNew(s slot, n *inodeRec) error {
+	c, err := LockConfigOf(s.settings)
+	if err != nil || c == nil {
+		return err
+	}
+	if n.Lock = s.asked; n.Lock == nil {
+		n.Lock = c.lock(t.fs.trusted())
+	}
 	return nil
 }
 

@@ -215,6 +215,9 @@ func (t *txn) dropCurrent(b *bucketDir, o *object, objectKey string) error {
 	if err := t.fs.unlocked(t, o.ino, o.rec, actErase, t.bypass); err != nil {
 		return err
 	}
+	if err := t.fs.unlocked(t, o.ino, o.rec, actErase, t.bypass); err != nil {
+		return err
+	}
 	top, err := newest(t, b.slot(objectKey))
 	if err != nil {
 		return err

@@ -160,8 +160,9 @@ func (q *request) madeAgain(err error, settings tenancy.Settings) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(has[tenancy.SettingACL], settings[tenancy.SettingACL]) || has.Ownership() != settings.Ownership() {
-		return s3err.New("BucketAlreadyExists", "The bucket exists, and is yours, with another ACL or ownership. Change those instead.")
+	if !bytes.Equal(has[tenancy.SettingACL], settings[tenancy.SettingACL]) || has.Ownership() != settings.Ownership() ||
+		(has[namespace.SettingObjectLock] == nil) != (settings[namespace.SettingObjectLock] == nil) {
+		return s3err.New("BucketAlreadyExists", "The bucket exists, and is yours, with another ACL, ownership or Object Lock. Change those instead.")
 	}
 	return nil
 }
@@ -190,6 +191,14 @@ func (q *request) newBucketSettings() (tenancy.Settings, error) {
 			return nil, s3err.New("InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
 		}
 		settings[tenancy.SettingACL] = a.Encode()
+	}
+	locked, err := lockedBucket(h)
+	if err != nil {
+		return nil, err
+	}
+	if locked {
+		settings[namespace.SettingVersioning] = []byte(namespace.VersioningEnabled)
+		settings[namespace.SettingObjectLock] = namespace.LockConfig{}.Encode()
 	}
 	if len(settings) == 0 {
 		return nil, nil

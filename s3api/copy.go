@@ -98,8 +98,11 @@ func (q *request) copyOptions() (o namespace.CopyOptions, err error) {
 		}
 		o.Checksum = string(alg)
 	}
+	if o.Lock, err = askedLock(h); err != nil {
+		return o, err
+	}
 	o.Source, o.Target = conditions(h, "X-Amz-Copy-Source-"), writeConditions(h)
-	o.SelfCopyOK = o.Replace || o.ReplaceTags || h.Get(storageHeader) != "" || h.Get(sseHeader) != "" || h.Get(redirectHeader) != "" || o.Checksum != ""
+	o.SelfCopyOK = o.Replace || o.ReplaceTags || h.Get(storageHeader) != "" || h.Get(sseHeader) != "" || h.Get(redirectHeader) != "" || o.Checksum != "" || o.Lock != nil
 	return o, nil
 }
 

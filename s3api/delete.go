@@ -21,7 +21,7 @@ func (q *request) deleteObject() error {
 	if cond.LastModified, cond.Size, err = deleteConditions(q.r.Header.Get("X-Amz-If-Match-Last-Modified-Time"), q.r.Header.Get("X-Amz-If-Match-Size")); err != nil {
 		return err
 	}
-	done, err := q.view.DeleteObject(q.ctx(), q.bucket, q.key, namespace.DeleteOptions{Conditions: cond, Version: version})
+	done, err := q.view.DeleteObject(q.ctx(), q.bucket, q.key, namespace.DeleteOptions{Conditions: cond, Version: version, Bypass: q.bypass()})
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (q *request) deleteObjects() error {
 	}
 	keys := make([]namespace.Deletion, len(doc.Objects))
 	for i, o := range doc.Objects {
-		keys[i].Key, keys[i].Version = o.Key, o.VersionID
+		keys[i].Key, keys[i].Version, keys[i].Bypass = o.Key, o.VersionID, q.bypass()
 		c := &keys[i].Conditions
 		if o.ETag != "" {
 			c.IfMatch = header.ParseETags([]string{o.ETag}).List()

@@ -80,6 +80,8 @@ var kindAnswers = map[namespace.Kind]answer{
 	namespace.NoVersion:          {"NoSuchVersion", 404, "The specified version does not exist."},
 	namespace.BadVersion:         {s3err.InvalidArgument, 400, "Invalid version id specified"},
 	namespace.IsMarker:           {codeMethodNotAllowed, 405, "The specified method is not allowed against this resource."},
+	namespace.NoLock:             {s3err.InvalidRequest, 400, noLockOnBucket},
+	namespace.NoVersioning:       {"InvalidBucketState", 409, "Object Lock needs versioning, which is not enabled, or can't be suspended with an Object Lock configuration."},
 	namespace.BadBody:            {s3err.BadDigest, 400, "The body did not arrive as announced."},
 }
 
@@ -102,7 +104,7 @@ var codeStatus = map[s3err.Code]int{
 
 	"BucketAlreadyExists": 409, "NoSuchBucketPolicy": 404, "NoSuchTagSet": 404, "NoSuchCORSConfiguration": 404, "NoSuchWebsiteConfiguration": 404,
 	"NoSuchLifecycleConfiguration": 404, "OwnershipControlsNotFoundError": 404, "NoSuchPublicAccessBlockConfiguration": 404,
-	"ServerSideEncryptionConfigurationNotFoundError": 404,
+	"ServerSideEncryptionConfigurationNotFoundError": 404, noLockConfigError: 404, "NoSuchObjectLockConfiguration": 404,
 }
 
 type errorDoc struct {
@@ -130,6 +132,9 @@ func translate(err error) (answer, *s3err.Error) {
 	var e *namespace.Error
 	if errors.As(err, &e) {
 		if a, ok := kindAnswers[e.Kind]; ok {
+			if errors.As(err, new(*namespace.Refusal)) {
+				a.message = wormRefusal
+			}
 			return a, nil
 		}
 	}

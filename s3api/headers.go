@@ -34,8 +34,7 @@ var storageClasses = map[string]bool{"STANDARD": true, "REDUCED_REDUNDANCY": tru
 // refused are headers whose meaning k3fs does not offer yet: a request that carries one fails, since doing
 // the rest without it would break a promise (a hold that is not placed, a key that is not used).
 var refused = []string{
-	"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date", "X-Amz-Object-Lock-Legal-Hold",
-	"X-Amz-Bucket-Object-Lock-Enabled", "X-Amz-Mfa",
+	"X-Amz-Mfa",
 	"X-Amz-Bucket-Namespace",
 }
 
@@ -45,6 +44,10 @@ var takenBy = map[string]string{
 	redirectHeader:                      "PutObject CopyObject CreateMultipartUpload",
 	writeOffset:                         "AppendObject",
 	renameSource:                        "RenameObject",
+	lockModeHeader:                      "PutObject CopyObject CreateMultipartUpload",
+	lockUntilHeader:                     "PutObject CopyObject CreateMultipartUpload",
+	legalHoldHeader:                     "PutObject CopyObject CreateMultipartUpload",
+	bucketLockHeader:                    "CreateBucket",
 	"X-Amz-If-Match-Last-Modified-Time": "DeleteObject",
 	"X-Amz-If-Match-Size":               "DeleteObject",
 	"X-Amz-Mp-Object-Size":              "CompleteMultipartUpload",
@@ -96,6 +99,9 @@ func (q *request) properties(h http.Header) (p namespace.PutOptions, err error) 
 	maps.Copy(p.Headers, own)
 	p.Tags, err = headerTags(h.Get(taggingHeader))
 	p.Conditions = writeConditions(h)
+	if err == nil {
+		p.Lock, err = askedLock(h)
+	}
 	return p, err
 }
 
@@ -188,6 +194,7 @@ func (q *request) describe(o namespace.ObjectInfo, whole bool) {
 	h.Set("Last-Modified", o.LastModified.UTC().Format(http.TimeFormat))
 	h.Set("Accept-Ranges", "bytes")
 	tellVersion(h, o.Version)
+	tellLock(h, &o)
 	tellEncryption(h, o.Headers)
 	q.tellExpiration(&o)
 	if len(o.Tags) > 0 {

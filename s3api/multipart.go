@@ -25,7 +25,7 @@ func (q *request) createUpload() error {
 	if err != nil {
 		return err
 	}
-	u := namespace.Upload{Key: q.key, Headers: p.Headers, Meta: p.Meta, Tags: p.Tags, ACL: acl}
+	u := namespace.Upload{Key: q.key, Headers: p.Headers, Meta: p.Meta, Tags: p.Tags, ACL: acl, Lock: p.Lock}
 	if name := q.r.Header.Get("X-Amz-Checksum-Algorithm"); name != "" {
 		alg, ok := payload.ParseAlgorithm(name)
 		if !ok {

@@ -30,7 +30,9 @@ func scopeOf(a Action) scope {
 		GetLifecycle, PutLifecycle, GetEncryption, PutEncryption, GetBucketRequestPay, PutBucketRequestPay,
 		GetBucketAcceleration, GetBucketLogging, GetBucketNotifications, GetBucketVersioning, PutBucketVersioning,
 		ListBucketVersions, GetObjectVersion, DeleteObjectVersion, GetObjectVersionACL, PutObjectVersionACL,
-		GetObjectVersionTagging, PutObjectVersionTagging, DeleteObjectVersionTagging:
+		GetObjectVersionTagging, PutObjectVersionTagging, DeleteObjectVersionTagging,
+		GetBucketObjectLock, PutBucketObjectLock, GetObjectRetention, PutObjectRetention, GetObjectLegalHold, PutObjectLegalHold,
+		BypassGovernance:
 		return ofBucket
 	case MountAdministrator, ListHolds, ReadAudit:
 		return ofMount

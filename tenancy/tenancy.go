@@ -136,6 +136,14 @@ const (
 
 // The actions about locks and holds.
 const (
+	GetBucketObjectLock Action = "s3:GetBucketObjectLockConfiguration"
+	PutBucketObjectLock Action = "s3:PutBucketObjectLockConfiguration"
+	GetObjectRetention  Action = "s3:GetObjectRetention"
+	PutObjectRetention  Action = "s3:PutObjectRetention"
+	GetObjectLegalHold  Action = "s3:GetObjectLegalHold"
+	PutObjectLegalHold  Action = "s3:PutObjectLegalHold"
+	BypassGovernance    Action = "s3:BypassGovernanceRetention"
+
 	PlaceHold   Action = "k3fs:PlaceHold"
 	ReleaseHold Action = "k3fs:ReleaseHold"
 	ListHolds   Action = "k3fs:ListHolds"

@@ -1,0 +1,103 @@
+package namespace
+
+import (
+	"time"
+
+	"k3fs/metastore"
+)
+
+// Directories know an upper bound of how long a current version below them is locked, so that the rename of one,
+// which would change the keys of what is in it, asks nobody once that has passed. It is raised along the ancestors
+// whenever a locked inode with a name is stored, rounded up to the hour so that it seldom changes, and lowered by
+// a search that finds nothing locked. A directory without such a record has nothing locked below it.
+
+const boundStep = int64(time.Hour)
+
+func lockedToKey(dir Ino) []byte { return key(kLockedTo, uint64(dir)) }
+
+// lockedTo is until when something below a directory may be locked; 0: nothing is.
+func lockedTo(r metastore.Reader, dir Ino) (int64, error) {
+	var rec lockedToRec
+	found, err := getRec(r, lockedToKey(dir), &rec)
+	if err != nil || !found {
+		return 0, err
+	}
+	return rec.Until, nil
+}
+
+func (t *txn) forgetLockedTo(dir Ino) error {
+	until, err := lockedTo(t, dir)
+	if err != nil || until == 0 {
+		return err
+	}
+	return t.Delete(lockedToKey(dir))
+}
+
+// bound is how long the lock may be in force if nobody lengthens it.
+func (l *lockRec) bound() int64 {
+	switch {
+	case l.LegalHold:
+		return forever
+	case LockMode(l.Mode) == NoRetention:
+		return 0
+	case l.Until > forever-boundStep:
+		return forever
+	}
+	return (l.Until + boundStep - 1) / boundStep * boundStep
+}
+
+// raise notes that something below a directory is locked until a time.
+func (t *txn) raise(dir Ino, until int64) error {
+	for dir != 0 && dir != RootIno && until > 0 {
+		was, err := lockedTo(t, dir)
+		if err != nil || was >= until {
+			return err
+		}
+		if err := putRec(t, lockedToKey(dir), &lockedToRec{Until: until}); err != nil {
+			return err
+		}
+		n, err := getInode(t, dir)
+		if err != nil {
+			return err
+		}
+		dir = Ino(n.Parent)
+	}
+	return nil
+}
+
+// raiseFor is raise for an inode that is about to be stored.
+func (t *txn) raiseFor(n *inodeRec) error {
+	if n.Lock == nil || n.Nlink == 0 {
+		return nil
+	}
+	return t.raise(Ino(n.Parent), n.Lock.bound())
+}
+
+// lockedBelow refuses to change the keys of what is below a directory if a current version there is locked.
+func (t *txn) lockedBelow(dir Ino) error {
+	now := t.fs.trusted()
+	until, err := lockedTo(t, dir)
+	if err != nil || until <= now {
+		return err
+	}
+	s := search{t: t, left: maxSearch, enter: func(ino Ino) (bool, error) {
+		until, err := lockedTo(t, ino)
+		return until > now, err
+	}}
+	why := ""
+	found, err := s.below(dir, "", func(_ string, n *inodeRec) bool {
+		p := protection{}
+		if n.Lock != nil {
+			p.lock = *n.Lock
+		}
+		why = p.refuses(actRekey, now, false)
+		return why != ""
+	}, func(string) bool { return true })
+	switch {
+	case err != nil:
+		return err
+	case found != "":
+		return &Error{Kind: NotPermitted, Err: &Refusal{Key: found, Why: why}}
+	}
+	return t.Delete(lockedToKey(dir))
+}
