@@ -43,14 +43,16 @@ type Daemon struct {
 	certificate   *certificate // nil: plain HTTP
 	access        *accessLog   // nil: none
 	requests      inflight     // of the S3 door
+	memory        *memoryLimit
 	failed        chan error   // a listener that broke
 }
 
 // Run runs k3fs until ctx ends, which is a clean end, or until it can't go on. The configuration must be
 // validated. Errors that a changed configuration would cure are *ConfigError.
 func Run(ctx context.Context, cfg Config, version string, log *slog.Logger) error {
-	limitMemory(cfg.Limits.Memory, log)
-	d := &Daemon{cfg: cfg, log: log, version: version, notify: notifier{log}, failed: make(chan error, 2)}
+	memory := newMemoryLimit(cfg.Limits.Memory, log)
+	memory.set(0)
+	d := &Daemon{memory: memory, cfg: cfg, log: log, version: version, notify: notifier{log}, failed: make(chan error, 2)}
 	if err := d.open(ctx); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 			log.Info("stopped before it served")

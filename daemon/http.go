@@ -44,9 +44,12 @@ func (d *Daemon) listenS3() error {
 	}
 	d.s3At, d.objectDoor = l, door
 	d.s3 = d.server(d.requests.count(door))
+	room := int64(roomPlain)
 	if d.certificate != nil {
 		d.s3.TLSConfig = d.certificate.config()
+		room = roomTLS
 	}
+	d.memory.watch(d.s3, room)
 	go d.run(d.s3, netutil.LimitListener(l, d.cfg.S3.MaxConnections), "S3 endpoint")
 	return nil
 }

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -35,6 +36,7 @@ type Options struct {
 	Mount  string              // default: Dir/mnt
 	Args   []string            // further arguments of serve
 	Env    []string            // further environment
+	TLS    bool                // the S3 endpoint speaks TLS, with a certificate made for the run
 	User   *syscall.Credential // who runs it; default: the tests' user
 	Ready  time.Duration       // how long a start may take; default 30 s
 }
@@ -173,6 +175,9 @@ func (d *Daemon) Start() error {
 		return errors.New("already running")
 	}
 	args := append([]string{"serve", "--data", d.Data, "--s3", d.S3, "--admin", d.Admin, "--mount", d.Mount}, d.opts.Args...)
+	if d.opts.TLS {
+		args = append(args, "--tls", "self")
+	}
 	cmd := exec.Command(d.opts.Binary, args...)
 	cmd.Env = append(append(os.Environ(), "K3FS_ROOT_ACCESS_KEY="+AccessKey, "K3FS_ROOT_SECRET_KEY="+SecretKey,
 		"K3FS_CONTROL__LISTEN="), d.opts.Env...) // the socket in the data directory is enough
@@ -197,7 +202,12 @@ func (d *Daemon) Start() error {
 var ErrRefused = errors.New("the daemon refused to start")
 
 func (d *Daemon) awaitReady(mark int) error {
-	client := &http.Client{Timeout: time.Second}
+	health, transport := "http://"+d.S3+"/-/healthz", &http.Transport{}
+	if d.opts.TLS {
+		health, transport.TLSClientConfig = "https://"+d.S3+"/-/healthz", &tls.Config{InsecureSkipVerify: true} // it was made just now
+	}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Timeout: time.Second, Transport: transport}
 	for end := time.Now().Add(d.opts.Ready); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		select {
 		case <-d.exited:
@@ -207,7 +217,7 @@ func (d *Daemon) awaitReady(mark int) error {
 			return fmt.Errorf("ended before it was ready: %v: %s", d.err, tail(d.log.Since(mark), 4<<10))
 		default:
 		}
-		resp, err := client.Get("http://" + d.S3 + "/-/healthz")
+		resp, err := client.Get(health)
 		if err != nil {
 			continue
 		}

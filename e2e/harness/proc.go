@@ -25,13 +25,18 @@ func ProcessCPU(pid int) time.Duration {
 }
 
 // ProcessPeak is VmHWM of a process in bytes.
-func ProcessPeak(pid int) int64 {
+func ProcessPeak(pid int) int64 { return processSize(pid, "VmHWM:") }
+
+// ProcessResident is VmRSS of a process in bytes.
+func ProcessResident(pid int) int64 { return processSize(pid, "VmRSS:") }
+
+func processSize(pid int, field string) int64 {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, field); ok {
 			kib, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return kib << 10
 		}
