@@ -61,7 +61,7 @@ func (q *request) copyObject() error {
 	}
 	h := q.w.Header()
 	tellEncryption(h, info.Headers)
-	tellVersion(h, info.Version)
+	tellMade(h, info.Version)
 	if info.CopyOf != "" {
 		h.Set(copyOfHeader, info.CopyOf)
 	}

@@ -197,7 +197,7 @@ func (q *request) completeUpload() error {
 	}
 	tellEncryption(q.w.Header(), o.Headers)
 	q.tellExpiration(&o)
-	tellVersion(q.w.Header(), o.Version)
+	tellMade(q.w.Header(), o.Version)
 	return q.writeXML(http.StatusOK, struct {
 		XMLName  xml.Name `xml:"CompleteMultipartUploadResult"`
 		NS       string   `xml:"xmlns,attr"`

@@ -15,6 +15,8 @@ const (
 	versionHeader = "X-Amz-Version-Id"
 	markerHeader  = "X-Amz-Delete-Marker"
 	copyOfHeader  = "X-Amz-Copy-Source-Version-Id"
+
+	nullVersion = "null"
 )
 
 // version is the version that the request is about; "" is the current one.
@@ -30,6 +32,13 @@ func (q *request) version() (string, error) {
 func tellVersion(h http.Header, id string) {
 	if id != "" {
 		h.Set(versionHeader, id)
+	}
+}
+
+// tellMade is tellVersion for the answer to a write: of the null version S3 says nothing.
+func tellMade(h http.Header, id string) {
+	if id != nullVersion {
+		tellVersion(h, id)
 	}
 }
 

@@ -258,6 +258,24 @@ func (r *Rule) Expires(o *Object, day time.Duration) (at time.Time, ok bool) {
 	return at, false
 }
 
+// ExpiresMarker says when the rule lets a delete marker go, o, under which nothing is left; ok is false if it never does.
+func (r *Rule) ExpiresMarker(o *Object, day time.Duration) (at time.Time, ok bool) {
+	if e := r.Expiration; e != nil && e.ExpiredObjectDeleteMarker {
+		return o.Modified, true
+	}
+	return r.Expires(o, day)
+}
+
+// ExpiresNoncurrent says when the rule lets a version go that stopped being the current one at a time, and to which so
+// many noncurrent ones are newer; ok is false if it never does as things are.
+func (r *Rule) ExpiresNoncurrent(since time.Time, newer int, day time.Duration) (at time.Time, ok bool) {
+	n := r.NoncurrentExpiration
+	if n == nil || newer < n.NewerNoncurrentVersions {
+		return at, false
+	}
+	return Due(since, n.NoncurrentDays, day), true
+}
+
 // GivesUp says when the rule lets an unfinished upload go; ok is false if it never does.
 func (r *Rule) GivesUp(key string, initiated time.Time, day time.Duration) (at time.Time, ok bool) {
 	if r.Status != "Enabled" || r.AbortUploads == nil || !strings.HasPrefix(key, r.KeyPrefix()) {
