@@ -30,7 +30,7 @@ type mount struct {
 func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, o fusefs.Options) (*mount, error) {
 	caches := fusefs.NewInvalidator()
 	m := &mount{point: o.Dir, log: d.log, unwatch: d.ns.Observe(caches)}
-	o.FS, o.Invalidator, o.Locks, o.Peers = d.ns.As(who).Through(caches), caches, &d.locks, &d.peers
+	o.FS, o.Invalidator, o.Locks, o.Peers = d.ns.As(who).Through(caches).Mounted(), caches, &d.locks, &d.peers
 	if own := &o.Owners; os.Geteuid() != 0 && own.UID == nil && own.GID == nil && len(own.UIDs)+len(own.GIDs) == 0 {
 		// Only this user gets in, and files of root (as S3 makes them) would be closed to him.
 		own.UID, own.GID = new(uint32(os.Geteuid())), new(uint32(os.Getegid()))

@@ -83,10 +83,10 @@ func split(t time.Time) (sec uint64, nsec uint32) {
 func (d *door) entry(out *fuse.EntryOut, since uint64, parent namespace.Ino, name string, a *namespace.Attr) {
 	out.NodeId = uint64(a.Ino)
 	fillAttr(&out.Attr, a)
-	if d.inv.entryFresh(since, parent, name) {
+	if d.lasting(since, parent, name) && !a.Ino.MadeUp() {
 		out.SetEntryTimeout(d.opts.EntryTTL)
 	}
-	if d.inv.inodeFresh(since, a.Ino) {
+	if d.inv.inodeFresh(since, a.Ino) && !a.Ino.MadeUp() {
 		out.SetAttrTimeout(d.opts.AttrTTL)
 	}
 }
@@ -94,9 +94,15 @@ func (d *door) entry(out *fuse.EntryOut, since uint64, parent namespace.Ino, nam
 // attr fills in a reply that tells an inode's attributes.
 func (d *door) attr(out *fuse.AttrOut, since uint64, a *namespace.Attr) {
 	fillAttr(&out.Attr, a)
-	if d.inv.inodeFresh(since, a.Ino) {
+	if d.inv.inodeFresh(since, a.Ino) && !a.Ino.MadeUp() {
 		out.SetTimeout(d.opts.AttrTTL)
 	}
+}
+
+// lasting reports whether a name, there or not, may be cached. Of what is in directories that are made up, and of
+// themselves, nobody tells the kernel when it changes.
+func (d *door) lasting(since uint64, parent namespace.Ino, name string) bool {
+	return !parent.MadeUp() && name != namespace.PastName && d.inv.entryFresh(since, parent, name)
 }
 
 // accessed says that an inode was read. A failure only leaves its access time as it was.

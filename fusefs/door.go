@@ -57,7 +57,7 @@ func (d *door) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fu
 	since, parent := d.inv.now(), namespace.Ino(in.NodeId)
 	a, err := d.lookup(parent, name)
 	if err != nil {
-		if kindOf(err) == namespace.NotFound && d.inv.entryFresh(since, parent, name) {
+		if kindOf(err) == namespace.NotFound && d.lasting(since, parent, name) {
 			out.SetEntryTimeout(d.opts.EntryTTL)
 			return fuse.OK
 		}
@@ -86,7 +86,7 @@ func (d *door) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fu
 		return d.stale(err)
 	}
 	fillStatx(&out.Statx, &a)
-	if d.inv.inodeFresh(since, a.Ino) {
+	if d.inv.inodeFresh(since, a.Ino) && !a.Ino.MadeUp() {
 		out.SetTimeout(d.opts.AttrTTL)
 	}
 	return fuse.OK

@@ -151,6 +151,12 @@ func (s SetAttr) onlyTimes() bool {
 
 func (s SetAttr) hasTimes() bool { return s.Mtime != nil || s.Ctime != nil }
 
+// explicit reports whether somebody asked for the change: it is no consequence of a write or a read.
+func (s SetAttr) explicit() bool {
+	a, some := s.act()
+	return some && a == actSetattr || s.Flags != nil
+}
+
 // writeAttr changes all but the size in the inode's record.
 func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, err error) {
 	accessed := v.fs.atimes.drop(ino)
@@ -162,6 +168,9 @@ func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, 
 		}
 		if err != nil {
 			return err
+		}
+		if n.hung() && s.explicit() {
+			return of(ReadOnly)
 		}
 		if accessed != 0 {
 			n.Atime = max(n.Atime, accessed)

@@ -69,6 +69,7 @@ type FS struct {
 
 	files    fileTable    // inodes with open handles
 	departed departed     // inodes that were removed lately
+	pasts    pastInos     // directories of older versions that a kernel may know
 	atimes   atimes       // accesses that are not stored yet
 	dirty    atomic.Int64 // bytes that all drafts keep in memory
 	frames   frames

@@ -217,6 +217,8 @@ func (v *View) Link(ctx context.Context, ino, parent Ino, name string) (Attr, er
 			return of(NotPermitted)
 		case n.Bucket != p.Bucket:
 			return of(CrossBucket)
+		case n.hung():
+			return of(ReadOnly)
 		case n.Nlink == 0 && !v.fs.files.isNameless(ino):
 			return of(NotFound)
 		case n.Nlink >= maxLinks:

@@ -548,7 +548,7 @@ func TestOpenFilesAndVersions(t *testing.T) {
 	require.Equal(t, "two", string(p[:]))
 	require.NoError(t, h.Close(bg))
 	_, err = w.Link(bg, v.Ino, w.bucket, "l")
-	requireKind(t, NotFound, err)
+	requireKind(t, ReadOnly, err)
 }
 
 // filesIn counts the inodes that are files.

@@ -151,6 +151,9 @@ func (v *View) changeXattr(ctx context.Context, ino Ino, name string, change fun
 		if err != nil {
 			return err
 		}
+		if n.hung() {
+			return of(ReadOnly)
+		}
 		a := actSetattr
 		if _, described := kind.(s3Xattr); described {
 			a = actDescribe
