@@ -47,8 +47,8 @@ func (d *Daemon) handle(ctx context.Context, c control.Caller, r control.Request
 	case control.OpUmount:
 		return d.mounts.umount(ctx, c, r)
 	}
-	if lockOps[r.Op] != nil {
-		return d.lockOp(ctx, c, r)
+	if viewOps[r.Op] != nil {
+		return d.viewOp(ctx, c, r)
 	}
 	return control.Reply{}, control.Errorf(control.Usage, "unknown operation %q", r.Op)
 }

@@ -11,8 +11,8 @@ import (
 	"k3fs/tenancy"
 )
 
-// lockOps are the operations of the control socket about locks and holds.
-var lockOps = map[string]func(*Daemon, context.Context, *namespace.View, json.RawMessage) (any, error){
+// viewOps are the operations of the control socket that are done with the view of who asks.
+var viewOps = map[string]func(*Daemon, context.Context, *namespace.View, json.RawMessage) (any, error){
 	control.OpHoldPlace:    (*Daemon).placeHold,
 	control.OpHoldRelease:  (*Daemon).releaseHold,
 	control.OpHoldList:     (*Daemon).listHolds,
@@ -21,13 +21,16 @@ var lockOps = map[string]func(*Daemon, context.Context, *namespace.View, json.Ra
 	control.OpAuditHead:    (*Daemon).auditHead,
 	control.OpClockShow:    (*Daemon).showClock,
 	control.OpClockConfirm: (*Daemon).confirmClock,
+
+	control.OpObjectVersions: (*Daemon).objectVersions,
+	control.OpObjectRestore:  (*Daemon).objectRestore,
 }
 
 // maxData bounds the answer of one request, in bytes: less than a message holds.
 const maxData = 48 << 10
 
-// lockOp does one of them.
-func (d *Daemon) lockOp(ctx context.Context, c control.Caller, r control.Request) (control.Reply, error) {
+// viewOp does one of them.
+func (d *Daemon) viewOp(ctx context.Context, c control.Caller, r control.Request) (control.Reply, error) {
 	who, err := d.onBehalf(ctx, c, r)
 	if err != nil {
 		return control.Reply{}, err
@@ -38,7 +41,7 @@ func (d *Daemon) lockOp(ctx context.Context, c control.Caller, r control.Request
 		}
 		who = tenancy.Root(tenancy.FirstTenant)
 	}
-	out, err := lockOps[r.Op](d, ctx, d.ns.As(who), r.Args)
+	out, err := viewOps[r.Op](d, ctx, d.ns.As(who), r.Args)
 	if err != nil {
 		return control.Reply{}, controlError(err)
 	}
