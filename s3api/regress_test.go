@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -107,4 +108,63 @@ func TestRegressionReflectedOrigin(t *testing.T) {
 		require.Equal(t, "*", res.Header.Get("Access-Control-Allow-Origin"))
 		require.Empty(t, res.Header.Get("Access-Control-Allow-Credentials"))
 	}
+}
+
+// An empty copy source is none to copy from, and is not taken for an upload of nothing.
+func TestRegressionEmptyCopySource(t *testing.T) {
+	w := newBucket(t)
+	w.want(200, http.MethodPut, "/bucket/k", "precious", nil)
+	for _, target := range []string{"/bucket/k", "/bucket/new", "/bucket/new?partNumber=1&uploadId=00"} {
+		for _, source := range []string{"", " ", "/", "?versionId=x"} {
+			status, text, _ := w.do(http.MethodPut, target, "evil", http.Header{"X-Amz-Copy-Source": {source}})
+			require.True(t, status >= 400 && status < 500, "%s %q: %d %s", target, source, status, text)
+		}
+	}
+	require.Equal(t, "precious", w.want(200, http.MethodGet, "/bucket/k", "", nil))
+	w.want(404, http.MethodGet, "/bucket/new", "", nil)
+}
+
+// Each condition of a signed form policy binds, on fields and on the file, and each field needs one.
+func TestRegressionPostPolicyConditions(t *testing.T) {
+	w := newBucket(t)
+	conditions := list(list("starts-with", "$key", "up/"), list("eq", "$acl", "private"), list("content-length-range", 1, 10))
+	good := func() *upload {
+		return w.form(conditions, [2]string{"key", "up/k"}, [2]string{"acl", "private"})
+	}
+	for name, change := range map[string]func(*upload){
+		"key":     func(u *upload) { u.set("key", "outside") },
+		"acl":     func(u *upload) { u.set("acl", "public-read") },
+		"length":  func(u *upload) { u.file = strings.Repeat("x", 11) },
+		"more":    func(u *upload) { u.fields = append(u.fields, [2]string{"x-amz-meta-evil", "1"}) },
+		"storage": func(u *upload) { u.fields = append(u.fields, [2]string{"x-amz-storage-class", "GLACIER"}) },
+		"missing": func(u *upload) { u.drop("acl") },
+	} {
+		u := good()
+		change(u)
+		res, text := w.post(u)
+		require.True(t, res.StatusCode >= 400 && res.StatusCode < 500, "%s: %s", name, text)
+	}
+	require.Contains(t, w.want(200, http.MethodGet, "/bucket?list-type=2", "", nil), "<KeyCount>0</KeyCount>")
+	res, text := w.post(good())
+	require.Equal(t, 204, res.StatusCode, text)
+}
+
+// A policy that denies passing governance retention binds whoever asks to pass it, in every action that can.
+func TestRegressionDeniedBypass(t *testing.T) {
+	w := newWorld(t)
+	w.want(200, http.MethodPut, "/bucket", "", h("x-amz-bucket-object-lock-enabled", "true"))
+	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	version := w.headers(200, "PUT", "/bucket/k", "precious", h("x-amz-object-lock-mode", "GOVERNANCE", "x-amz-object-lock-retain-until-date", until)).Get("X-Amz-Version-Id")
+	require.NotEmpty(t, version)
+	w.want(204, http.MethodPut, "/bucket?policy", `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:BypassGovernanceRetention","Resource":"arn:aws:s3:::bucket/*"}}`, nil)
+	pass := h("x-amz-bypass-governance-retention", "true")
+	w.refuse(403, "AccessDenied", "DELETE", "/bucket/k?versionId="+version, "", pass)
+	out := w.want(200, "POST", "/bucket?delete", "<Delete><Object><Key>k</Key><VersionId>"+version+"</VersionId></Object></Delete>", pass)
+	require.Contains(t, out, "<Code>AccessDenied</Code>")
+	sooner := `<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>` + time.Now().Add(time.Minute).UTC().Format(time.RFC3339) + `</RetainUntilDate></Retention>`
+	w.refuse(403, "AccessDenied", "PUT", "/bucket/k?retention", sooner, pass)
+	require.Equal(t, "precious", w.want(200, "GET", "/bucket/k?versionId="+version, "", nil))
+	w.want(204, http.MethodDelete, "/bucket?policy", "", nil)
+	w.refuse(403, "AccessDenied", "DELETE", "/bucket/k?versionId="+version, "", nil)
+	w.want(204, "DELETE", "/bucket/k?versionId="+version, "", pass)
 }
