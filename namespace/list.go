@@ -76,6 +76,9 @@ func (l *lister) visit(key string, ino Ino, rec *listed) (next string, more bool
 		l.last = group
 		return next, next != ""
 	}
+	if l.page.Objects == nil && l.o.After != "" { // the page before was full, and so may this one be
+		l.page.Objects = make([]ObjectInfo, 0, min(l.o.Max, 1000))
+	}
 	l.page.Objects = append(l.page.Objects, rec.info(key, ino))
 	l.last = key
 	return "", true

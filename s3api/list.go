@@ -1,12 +1,13 @@
 package s3api
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/xml"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k3fs/namespace"
 	"k3fs/s3api/internal/s3err"
@@ -17,18 +18,48 @@ const maxKeys = 1000 // of one page of any listing
 // xmlWriter builds a listing by hand: encoding/xml takes several microseconds for each key, more than
 // finding it.
 type xmlWriter struct {
-	bytes.Buffer
+	buf       []byte
 	urlEncode bool // encoding-type=url
 }
 
-func (w *xmlWriter) open(name string)  { w.WriteByte('<'); w.WriteString(name); w.WriteByte('>') }
-func (w *xmlWriter) close(name string) { w.WriteString("</"); w.WriteString(name); w.WriteByte('>') }
+// Write implements io.Writer.
+func (w *xmlWriter) Write(b []byte) (int, error) {
+	w.buf = append(w.buf, b...)
+	return len(b), nil
+}
+
+// raw writes what is XML already.
+func (w *xmlWriter) raw(s string) { w.buf = append(w.buf, s...) }
+
+func (w *xmlWriter) open(name string)  { w.buf = append(append(append(w.buf, '<'), name...), '>') }
+func (w *xmlWriter) close(name string) { w.buf = append(append(append(w.buf, "</"...), name...), '>') }
 
 // elem writes an element whose value needs no escaping.
 func (w *xmlWriter) elem(name, value string) {
 	w.open(name)
-	w.WriteString(value)
+	w.raw(value)
 	w.close(name)
+}
+
+// number writes an element with a number in it.
+func (w *xmlWriter) number(name string, n int64) {
+	w.open(name)
+	w.buf = strconv.AppendInt(w.buf, n, 10)
+	w.close(name)
+}
+
+// time writes an element with a time in it.
+func (w *xmlWriter) time(name string, t time.Time) {
+	w.open(name)
+	w.buf = t.UTC().AppendFormat(w.buf, timeFormat)
+	w.close(name)
+}
+
+// etag writes an ETag element, whose value is quoted.
+func (w *xmlWriter) etag(value string) {
+	w.raw("<ETag>&quot;")
+	w.raw(value)
+	w.raw("&quot;</ETag>")
 }
 
 // text writes an element with a client's value in it.
@@ -41,7 +72,9 @@ func (w *xmlWriter) text(name, value string) {
 // key writes an element with a key in it, encoded as the client asked.
 func (w *xmlWriter) key(name, value string) {
 	if w.urlEncode {
-		w.elem(name, urlEncoded(value))
+		w.open(name)
+		w.buf = appendURLEncoded(w.buf, value)
+		w.close(name)
 		return
 	}
 	w.text(name, value)
@@ -50,18 +83,17 @@ func (w *xmlWriter) key(name, value string) {
 func (w *xmlWriter) escaped(s string) {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c == '<' || c == '>' || c == '&' || c == '"' || c == '\'' || c >= 0x7f {
-			_ = xml.EscapeText(&w.Buffer, []byte(s)) // a Buffer does not fail
+			_ = xml.EscapeText(w, []byte(s)) // Write does not fail
 			return
 		}
 	}
-	w.WriteString(s)
+	w.raw(s)
 }
 
-// urlEncoded encodes a key as S3 does for encoding-type=url: all but the unreserved and '/'. A space is %20,
+// appendURLEncoded encodes a key as S3 does for encoding-type=url: all but the unreserved and '/'. A space is %20,
 // which those decode right who take '+' for itself.
-func urlEncoded(s string) string {
+func appendURLEncoded(b []byte, s string) []byte {
 	const hexDigits = "0123456789ABCDEF"
-	b := make([]byte, 0, len(s)+16)
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.', c == '/', c == '*':
@@ -70,7 +102,7 @@ func urlEncoded(s string) string {
 			b = append(b, '%', hexDigits[c>>4], hexDigits[c&15])
 		}
 	}
-	return string(b)
+	return b
 }
 
 // listing are the parameters that all listings share.
@@ -98,9 +130,8 @@ func (q *request) listing(maxName string) (*listing, error) {
 
 // begin writes what every listing begins with.
 func (l *listing) begin(q *request, root string) {
-	l.w.Grow(64 << 10)
-	l.w.WriteString(xml.Header)
-	l.w.WriteString("<" + root + ` xmlns="` + xmlns + `">`)
+	l.w.raw(xml.Header)
+	l.w.raw("<" + root + ` xmlns="` + xmlns + `">`)
 	bucketName := "Name"
 	if root == "ListMultipartUploadsResult" {
 		bucketName = "Bucket"
@@ -120,9 +151,17 @@ func (l *listing) begin(q *request, root string) {
 	}
 }
 
+// objectBytes is what an object mostly takes in a listing beside its key.
+const objectBytes = 340
+
 // contents writes the keys and common prefixes of a page.
 func (l *listing) contents(page namespace.ListPage, o *owner) {
 	w := &l.w
+	size := 0
+	for i := range page.Objects {
+		size += objectBytes + len(page.Objects[i].Key)
+	}
+	w.buf = slices.Grow(w.buf, size)
 	for i := range page.Objects {
 		obj := &page.Objects[i]
 		w.open("Contents")
@@ -138,15 +177,15 @@ func (l *listing) contents(page namespace.ListPage, o *owner) {
 // object writes what every listing of objects says of one.
 func (w *xmlWriter) object(o *namespace.ObjectInfo) {
 	w.key("Key", o.Key)
-	w.elem("LastModified", xmlTime(o.LastModified))
-	w.elem("ETag", "&quot;"+o.ETag+"&quot;")
+	w.time("LastModified", o.LastModified)
+	w.etag(o.ETag)
 	if o.Checksums.Algorithm != "" {
 		w.elem("ChecksumAlgorithm", o.Checksums.Algorithm)
 		if o.Checksums.Type != "" {
 			w.elem("ChecksumType", o.Checksums.Type)
 		}
 	}
-	w.elem("Size", strconv.FormatInt(o.Size, 10))
+	w.number("Size", o.Size)
 	w.elem("StorageClass", storageClass(o.Headers))
 }
 
@@ -194,7 +233,7 @@ func (q *request) listObjectsV1() error {
 	}
 	l.contents(page, q.ownerOf(q.identity.Principal.Tenant))
 	l.w.close("ListBucketResult")
-	return q.writeRawXML(http.StatusOK, l.w.Bytes())
+	return q.writeRawXML(http.StatusOK, l.w.buf)
 }
 
 // listObjectsV2 is ListObjectsV2.
@@ -240,5 +279,5 @@ func (q *request) listObjectsV2() error {
 	}
 	l.contents(page, o)
 	l.w.close("ListBucketResult")
-	return q.writeRawXML(http.StatusOK, l.w.Bytes())
+	return q.writeRawXML(http.StatusOK, l.w.buf)
 }

@@ -254,7 +254,7 @@ func (q *request) listParts() error {
 	}
 	q.tellAbort(&u)
 	w := &l.w
-	w.WriteString(xml.Header + `<ListPartsResult xmlns="` + xmlns + `">`)
+	w.raw(xml.Header + `<ListPartsResult xmlns="` + xmlns + `">`)
 	w.text("Bucket", q.bucket)
 	w.key("Key", q.key)
 	w.text("UploadId", u.ID)
@@ -280,7 +280,7 @@ func (q *request) listParts() error {
 		w.part(p)
 	}
 	w.close("ListPartsResult")
-	return q.writeRawXML(http.StatusOK, w.Bytes())
+	return q.writeRawXML(http.StatusOK, w.buf)
 }
 
 // uploadOwner is who owns the object to be: the bucket's owner, unless the upload's ACL says another.
@@ -310,10 +310,10 @@ func (q *request) initiator(u namespace.Upload, o *owner) *owner {
 
 func (w *xmlWriter) part(p namespace.Part) {
 	w.open("Part")
-	w.elem("PartNumber", strconv.Itoa(p.Number))
-	w.elem("LastModified", xmlTime(p.LastModified))
-	w.elem("ETag", "&quot;"+p.ETag+"&quot;")
-	w.elem("Size", strconv.FormatInt(p.Size, 10))
+	w.number("PartNumber", int64(p.Number))
+	w.time("LastModified", p.LastModified)
+	w.etag(p.ETag)
+	w.number("Size", p.Size)
 	if p.Checksums.Algorithm != "" {
 		w.elem("Checksum"+p.Checksums.Algorithm, p.Checksums.Value)
 	}
@@ -359,7 +359,7 @@ func (q *request) listUploads() error {
 	}
 	l.prefixes(page.Prefixes)
 	w.close("ListMultipartUploadsResult")
-	return q.writeRawXML(http.StatusOK, w.Bytes())
+	return q.writeRawXML(http.StatusOK, w.buf)
 }
 
 func (w *xmlWriter) upload(u namespace.Upload, initiator, o *owner) {

@@ -139,7 +139,7 @@ func (q *request) listVersions() error {
 	}
 	l.prefixes(page.Prefixes)
 	w.close("ListVersionsResult")
-	return q.writeRawXML(http.StatusOK, w.Bytes())
+	return q.writeRawXML(http.StatusOK, w.buf)
 }
 
 func (w *xmlWriter) version(v *namespace.VersionInfo, o *owner) {
