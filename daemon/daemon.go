@@ -44,7 +44,7 @@ type Daemon struct {
 	access        *accessLog   // nil: none
 	requests      inflight     // of the S3 door
 	memory        *memoryLimit
-	failed        chan error   // a listener that broke
+	failed        chan error // a listener that broke
 }
 
 // Run runs k3fs until ctx ends, which is a clean end, or until it can't go on. The configuration must be
