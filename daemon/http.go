@@ -5,10 +5,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
@@ -126,8 +130,37 @@ func (d *Daemon) server(h http.Handler) *http.Server {
 		ReadHeaderTimeout: d.cfg.S3.ReadHeaderTimeout,
 		IdleTimeout:       d.cfg.S3.IdleTimeout,
 		MaxHeaderBytes:    int(d.cfg.S3.MaxHeader),
-		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug), // of broken connections
+		ErrorLog:          log.New(&serverErrors{log: d.log, now: time.Now}, "", 0),
 	}
+}
+
+// acceptWarnEvery is how often it is said that connections can't be accepted.
+const acceptWarnEvery = time.Minute
+
+// serverErrors is what net/http logs to. What tells of clients' broken connections is of no interest; that none can be
+// accepted (out of descriptors) is, though not each of its tries.
+type serverErrors struct {
+	log *slog.Logger
+	now func() time.Time
+
+	mu   sync.Mutex
+	last time.Time // guarded by mu: of the last warning
+}
+
+// Write implements io.Writer: one message of net/http.
+func (e *serverErrors) Write(p []byte) (int, error) {
+	text := strings.TrimSpace(string(p))
+	if !strings.HasPrefix(text, "http: Accept error") {
+		e.log.Debug(text)
+		return len(p), nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now := e.now(); now.Sub(e.last) >= acceptWarnEvery {
+		e.last = now
+		e.log.Warn("connections can't be accepted, and wait; it is tried again (if it is for descriptors, raise the limit of open files)", "err", text)
+	}
+	return len(p), nil
 }
 
 func (d *Daemon) run(s *http.Server, l net.Listener, what string) {

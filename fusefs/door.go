@@ -27,14 +27,15 @@ type door struct {
 	inv  *Invalidator
 	log  *slog.Logger
 
-	files   table[file]
-	dirs    table[dir]
-	writers writers
-	leases  leases
-	locks   lockDoor
-	reads   readPool
-	kernel  notifier    // set before the first request
-	covered atomic.Bool // by another mount: no new handle uses the page cache
+	files     table[file]
+	dirs      table[dir]
+	writers   writers
+	leases    leases
+	locks     lockDoor
+	reads     readPool
+	unwritten unwritten
+	kernel    notifier    // set before the first request
+	covered   atomic.Bool // by another mount: no new handle uses the page cache
 
 	remembered remembered // by dirs
 
@@ -49,8 +50,8 @@ func newDoor(o Options) *door {
 // String implements fuse.RawFileSystem.
 func (d *door) String() string { return "k3fs" }
 
-// Forget implements fuse.RawFileSystem: there is nothing to forget.
-func (d *door) Forget(nodeid, nlookup uint64) {}
+// Forget implements fuse.RawFileSystem.
+func (d *door) Forget(nodeid, nlookup uint64) { d.unwritten.forgotten(nodeid) }
 
 // Lookup implements fuse.RawFileSystem. An absent name is an answer too, and cached.
 func (d *door) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {

@@ -122,6 +122,7 @@ func (d *door) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, 
 	defer d.changing(f.Ino(), int64(in.Offset), int64(len(data)))()
 	n, err := f.WriteAt(background, data, int64(in.Offset))
 	if err != nil {
+		d.unwritten.add(in.NodeId)
 		return 0, d.status(err)
 	}
 	return uint32(n), fuse.OK
@@ -216,6 +217,9 @@ func (d *door) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	d.locks.released(f)
 	if err := f.Close(background); err != nil {
 		d.log.Error("a file could not be closed", "ino", f.Ino(), "err", err)
+	}
+	if d.unwritten.has(in.NodeId) {
+		go d.kernel.PruneNotify([]uint64{in.NodeId})
 	}
 }
 

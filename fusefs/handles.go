@@ -122,6 +122,37 @@ func (w *writers) all() []namespace.Ino {
 	return slices.Collect(maps.Keys(w.n))
 }
 
+// unwritten are the inodes that the kernel knows better than they are: a write failed, and it keeps what it could not
+// write back, and the size. It is asked to forget them (since Linux 6.18 it can) whenever one who has them open closes
+// it, until it has.
+type unwritten struct {
+	some atomic.Int64 // how many there are
+	all  sync.Map     // uint64 node to nothing
+}
+
+func (u *unwritten) add(node uint64) {
+	if _, there := u.all.LoadOrStore(node, nil); !there {
+		u.some.Add(1)
+	}
+}
+
+func (u *unwritten) has(node uint64) bool {
+	if u.some.Load() == 0 {
+		return false
+	}
+	_, there := u.all.Load(node)
+	return there
+}
+
+func (u *unwritten) forgotten(node uint64) {
+	if u.some.Load() == 0 {
+		return
+	}
+	if _, there := u.all.LoadAndDelete(node); there {
+		u.some.Add(-1)
+	}
+}
+
 func (w *writers) any(ino namespace.Ino) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

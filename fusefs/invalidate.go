@@ -22,6 +22,7 @@ const attrOnly = -1
 type notifier interface {
 	EntryNotify(parent uint64, name string) fuse.Status
 	InodeNotify(node uint64, off, length int64) fuse.Status
+	PruneNotify(nodes []uint64) fuse.Status
 }
 
 // Invalidator keeps the kernel's caches of one mount true when other doors change the namespace. Make

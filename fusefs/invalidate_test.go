@@ -188,6 +188,7 @@ type told struct {
 }
 
 func (k *told) EntryNotify(uint64, string) fuse.Status { return fuse.OK }
+func (k *told) PruneNotify([]uint64) fuse.Status       { return fuse.OK }
 
 func (k *told) InodeNotify(node uint64, _, _ int64) fuse.Status {
 	k.mu.Lock()

@@ -55,6 +55,20 @@ func TestUnmountBusy(t *testing.T) {
 	require.Empty(t, names, "nothing is mounted")
 }
 
+// A mount whose connection was aborted leaves the tree when it is released, also from those who are still inside.
+func TestReleaseAbortedBusy(t *testing.T) {
+	m := mounted(t, Options{FS: newMemFS()})
+	f, err := os.Open(m.opts.Dir)
+	require.NoError(t, err)
+	defer f.Close()
+	require.ErrorIs(t, m.Release(false), unix.EBUSY)
+	require.ErrorIs(t, m.detach(unix.MNT_FORCE), unix.EBUSY, "which ends the connection")
+	m.Wait()
+	require.NoError(t, m.Release(false))
+	_, err = tableEntry(m.opts.Dir)
+	require.ErrorContains(t, err, "no k3fs is mounted")
+}
+
 func TestUnmountByOthers(t *testing.T) {
 	m := mounted(t, Options{FS: newMemFS()})
 	require.NoError(t, unix.Unmount(m.opts.Dir, 0))

@@ -122,7 +122,11 @@ func (m *Mountpoint) Release(lazy bool) error {
 	if lazy {
 		flags = unix.MNT_DETACH
 	}
-	if e := m.detach(flags); e != nil && !m.gone() {
+	e := m.detach(flags)
+	if errors.Is(e, unix.EBUSY) && m.gone() { // aborted, and kept busy by those who are still inside
+		e = m.detach(unix.MNT_DETACH)
+	}
+	if e != nil && !m.gone() {
 		return e
 	}
 	if !lazy {

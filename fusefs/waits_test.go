@@ -25,6 +25,7 @@ func (k *lockedKernel) EntryNotify(_ uint64, name string) fuse.Status {
 }
 
 func (k *lockedKernel) InodeNotify(uint64, int64, int64) fuse.Status { return fuse.OK }
+func (k *lockedKernel) PruneNotify([]uint64) fuse.Status             { return fuse.OK }
 
 func newKernels(n int) ([]*Invalidator, []*lockedKernel) {
 	var all []*Invalidator

@@ -171,7 +171,7 @@ func (o *objectRec) clone() *objectRec {
 	if o != nil {
 		c = *o
 	}
-	c.Headers, c.Meta = maps.Clone(c.Headers), maps.Clone(c.Meta)
+	c.Headers, c.Meta, c.Tags = maps.Clone(c.Headers), maps.Clone(c.Meta), slices.Clone(c.Tags)
 	if c.Headers == nil {
 		c.Headers = map[string]string{}
 	}

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -55,6 +56,44 @@ func TestS3Xattrs(t *testing.T) {
 	require.Equal(t, map[string]string{"who": "me", "job": "17"}, after.Meta)
 	require.Equal(t, info.ETag, after.ETag)
 	require.Equal(t, info.LastModified, after.LastModified)
+}
+
+// Tags are the same through both doors.
+func TestTagXattrs(t *testing.T) {
+	w := newStore(t)
+	bucket := w.lookup(t, RootIno, "data")
+	info := w.put(t, "f", []byte("x"))
+	_, err := w.SetObjectTags(bg, "data", "f", "", []Tag{{"class", "a/b"}, {"größe", "groß"}})
+	require.NoError(t, err)
+	ino := w.lookup(t, bucket, "f")
+	require.Equal(t, "a/b", w.xattr(t, ino, "user.s3.tag.class"))
+	require.NoError(t, w.SetXattr(bg, ino, "user.s3.tag.class", []byte("c d"), XattrReplace))
+	requireKind(t, Exists, w.SetXattr(bg, ino, "user.s3.tag.class", []byte("c d"), XattrCreate))
+	require.NoError(t, w.SetXattr(bg, ino, "user.s3.tag.empty", nil, XattrCreate))
+	require.NoError(t, w.RemoveXattr(bg, ino, "user.s3.tag.größe"))
+	requireKind(t, NoAttr, w.RemoveXattr(bg, ino, "user.s3.tag.größe"))
+	names, err := w.ListXattr(bg, ino)
+	require.NoError(t, err)
+	require.Equal(t, []string{"user.s3.tag.class", "user.s3.tag.empty"}, names)
+	tags, _, err := w.ObjectTags(bg, "data", "f", "")
+	require.NoError(t, err)
+	require.Equal(t, []Tag{{"class", "c d"}, {"empty", ""}}, tags)
+	require.Equal(t, info.ETag, w.xattr(t, ino, "user.s3.etag"))
+
+	for name, value := range map[string]string{"": "x", "aws:x": "x", "Aws:": "x", "a\nb": "x", "a": "new\nline", "b": strings.Repeat("v", 257),
+		strings.Repeat("k", 129): "x", "bad\xff": "x", "ok": "\xff"} {
+		requireKind(t, Invalid, w.SetXattr(bg, ino, "user.s3.tag."+name, []byte(value), 0))
+	}
+	for i := range MaxTags - 2 {
+		require.NoError(t, w.SetXattr(bg, ino, fmt.Sprintf("user.s3.tag.%d", i), []byte("x"), 0))
+	}
+	requireKind(t, NoSpace, w.SetXattr(bg, ino, "user.s3.tag.more", []byte("x"), 0))
+	require.NoError(t, w.SetXattr(bg, ino, "user.s3.tag.0", []byte("y"), 0))
+
+	_, err = w.Symlink(bg, bucket, "l", "f", NewNode{Mode: 0o777})
+	require.NoError(t, err)
+	requireKind(t, NotPermitted, w.SetXattr(bg, w.lookup(t, bucket, "l"), "user.s3.tag.a", []byte("x"), 0))
+	require.Equal(t, "-", w.xattr(t, w.lookup(t, bucket, "l"), "user.s3.tag.a"))
 }
 
 func TestS3XattrsRefused(t *testing.T) {

@@ -146,7 +146,7 @@ type ObjectInfo struct {
 // StorageClass is the header of ObjectInfo.Headers that listings show as well. Without it the class is STANDARD.
 const StorageClass = "X-Amz-Storage-Class"
 
-// Tag is one of an object's tags. Its limits are the door's to check.
+// Tag is one of an object's tags. What S3 gives is checked by its door (ValidTagKey, ValidTagValue, MaxTags).
 type Tag struct{ Key, Value string }
 
 // Checksums of an object, base64 as S3 writes them; Type is "FULL_OBJECT" or "COMPOSITE" or empty.

@@ -47,6 +47,9 @@ func xattrKind(name string) (xattrs, error) {
 	if name == accessACL || name == defaultACL {
 		return aclXattr{}, nil
 	}
+	if strings.HasPrefix(name, s3Tag) {
+		return tagXattr{}, nil
+	}
 	if strings.HasPrefix(name, s3Space) {
 		return s3Xattr{}, nil
 	}
@@ -96,7 +99,7 @@ func (v *View) ListXattr(ctx context.Context, ino Ino) (names []string, err erro
 			return err
 		}
 		names = nil
-		for _, kind := range []xattrs{aclXattr{}, s3Xattr{}, plainXattr{}} {
+		for _, kind := range []xattrs{aclXattr{}, s3Xattr{}, tagXattr{}, plainXattr{}} {
 			some, err := kind.list(&xattrOf{r, ino, n})
 			if err != nil {
 				return err
@@ -146,17 +149,20 @@ func (v *View) changeXattr(ctx context.Context, ino Ino, name string, change fun
 	if ino == RootIno {
 		return of(NotPermitted)
 	}
+	action, a := tenancy.PutObject, actSetattr
+	switch kind.(type) {
+	case s3Xattr:
+		a = actDescribe
+	case tagXattr:
+		action, a = tenancy.PutObjectTagging, actLabel
+	}
 	return v.update(ctx, metastore.Ordered, func(t *txn) error {
-		n, err := v.inode(t, ino, tenancy.PutObject)
+		n, err := v.inode(t, ino, action)
 		if err != nil {
 			return err
 		}
 		if n.hung() {
 			return of(ReadOnly)
-		}
-		a := actSetattr
-		if _, described := kind.(s3Xattr); described {
-			a = actDescribe
 		}
 		if err := t.permit(ino, n, a); err != nil {
 			return err

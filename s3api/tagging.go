@@ -6,19 +6,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"k3fs/namespace"
 	"k3fs/s3api/internal/s3err"
-)
-
-// S3's limits of tags ("Categorizing your storage using tags"); lengths are in UTF-16 code units.
-const (
-	maxObjectTags = 10
-	maxTagKey     = 128
-	maxTagValue   = 256
 )
 
 const codeInvalidTag s3err.Code = "InvalidTag"
@@ -64,7 +54,7 @@ func headerTags(value string) ([]namespace.Tag, error) {
 		tags = append(tags, namespace.Tag{Key: key, Value: val})
 	}
 	slices.SortStableFunc(tags, func(a, b namespace.Tag) int { return strings.Compare(a.Key, b.Key) })
-	return tags, checkTags(tags, maxObjectTags)
+	return tags, checkTags(tags, namespace.MaxTags)
 }
 
 func checkTags(tags []namespace.Tag, limit int) error {
@@ -74,31 +64,18 @@ func checkTags(tags []namespace.Tag, limit int) error {
 	seen := map[string]bool{}
 	for _, t := range tags {
 		switch {
-		case !tagText(t.Key, maxTagKey) || t.Key == "":
-			return s3err.New(codeInvalidTag, "The TagKey you have provided is invalid")
-		case !tagText(t.Value, maxTagValue):
-			return s3err.New(codeInvalidTag, "The TagValue you have provided is invalid")
 		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
 			return s3err.New(codeInvalidTag, "System tags cannot be added/updated by requester")
+		case !namespace.ValidTagKey(t.Key):
+			return s3err.New(codeInvalidTag, "The TagKey you have provided is invalid")
+		case !namespace.ValidTagValue(t.Value):
+			return s3err.New(codeInvalidTag, "The TagValue you have provided is invalid")
 		case seen[t.Key]:
 			return s3err.New(codeInvalidTag, "Cannot provide multiple Tags with the same key")
 		}
 		seen[t.Key] = true
 	}
 	return nil
-}
-
-// tagText reports whether s may stand in a tag: letters, numbers, spaces and + - = . _ : / @ in any script.
-func tagText(s string, limit int) bool {
-	if !utf8.ValidString(s) || len(utf16.Encode([]rune(s))) > limit {
-		return false
-	}
-	for _, r := range s {
-		if !unicode.In(r, unicode.L, unicode.N, unicode.M, unicode.Z) && !strings.ContainsRune("+-=._:/@", r) {
-			return false
-		}
-	}
-	return true
 }
 
 // getObjectTagging is GetObjectTagging.
@@ -124,7 +101,7 @@ func (q *request) putObjectTagging() error {
 	if doc.XMLName.Local == "" {
 		return s3err.New(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
 	}
-	tags, err := doc.tags(maxObjectTags)
+	tags, err := doc.tags(namespace.MaxTags)
 	if err != nil {
 		return err
 	}
