@@ -18,11 +18,24 @@ func (v *View) GetAttr(ctx context.Context, ino Ino) (Attr, error) {
 
 func (v *View) getAttr(ctx context.Context, ino Ino) (Attr, error) {
 	o := v.fs.overlay(ino)
-	n, err := v.readInode(ctx, ino, tenancy.GetObject)
+	var n *inodeRec
+	immutable := false
+	err := v.fs.kv.View(ctx, func(r metastore.Reader) (err error) {
+		if n, err = v.knownInode(r, ino, tenancy.GetObject); err != nil {
+			return err
+		}
+		p, err := v.fs.protection(r, ino, n)
+		immutable = err != nil || p.looksImmutable(v.fs.trusted()) // what can't be read protects
+		return nil
+	})
 	if err != nil {
 		return Attr{}, err
 	}
-	return o.over(n.attr(ino)), nil
+	a := o.over(n.attr(ino))
+	if immutable {
+		a.Flags |= Immutable
+	}
+	return a, nil
 }
 
 // readInode is knownInode in a view of its own.
@@ -160,7 +173,9 @@ func (s SetAttr) explicit() bool {
 // writeAttr changes all but the size in the inode's record.
 func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, err error) {
 	accessed := v.fs.atimes.drop(ino)
+	given := s
 	err = v.update(ctx, metastore.Ordered, func(t *txn) error {
+		s := given
 		n, err = v.inode(t, ino, tenancy.PutObject)
 		if isKind(err, NotFound) {
 			n, err = v.setDeparted(t, ino, s, t.now)
@@ -175,10 +190,8 @@ func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, 
 		if accessed != 0 {
 			n.Atime = max(n.Atime, accessed)
 		}
-		if a, some := s.act(); some {
-			if err := t.permit(ino, n, a); err != nil {
-				return err
-			}
+		if err := v.permitAttr(t, ino, n, &s); err != nil {
+			return err
 		}
 		if s.KillPriv {
 			if err := t.dropCapability(ino, n); err != nil {
@@ -192,6 +205,42 @@ func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, 
 		return t.putInode(ino, n)
 	})
 	return n, err
+}
+
+// permitAttr asks all rules for a change of attributes, and does what it means for the file's lock.
+func (v *View) permitAttr(t *txn, ino Ino, n *inodeRec, s *SetAttr) error {
+	if t.lengthens(n, *s) {
+		return t.commit(v, ino, n, nanos(*s.Atime))
+	}
+	if a, some := s.act(); some {
+		if err := t.permit(ino, n, a); err != nil {
+			return err
+		}
+	}
+	if s.Flags != nil {
+		if err := t.permitFlags(ino, n, s); err != nil {
+			return err
+		}
+	}
+	commits, err := t.commits(n, *s)
+	if err != nil || !commits {
+		return err
+	}
+	return t.commit(v, ino, n, n.Atime)
+}
+
+// permitFlags refuses to take the flag from a file that a lock makes look immutable, and doesn't store it for one.
+func (t *txn) permitFlags(ino Ino, n *inodeRec, s *SetAttr) error {
+	p, err := t.fs.protection(t, ino, n)
+	if err != nil || !p.looksImmutable(t.fs.trusted()) {
+		return err
+	}
+	if *s.Flags&Immutable == 0 {
+		return t.fs.refuse(t, ino, n, p.reason(t.fs.trusted(), false))
+	}
+	flags := *s.Flags&^Immutable | Flags(n.Flags)&Immutable
+	s.Flags = &flags
+	return nil
 }
 
 // apply changes the record as s says.

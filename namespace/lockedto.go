@@ -66,9 +66,24 @@ func (t *txn) raise(dir Ino, until int64) error {
 }
 
 // raiseFor is raise for an inode that is about to be stored.
-func (t *txn) raiseFor(n *inodeRec) error {
-	if n.Lock == nil || n.Nlink == 0 {
+func (t *txn) raiseFor(ino Ino, n *inodeRec) error {
+	if n.Nlink == 0 {
 		return nil
+	}
+	if n.Nlink > 1 && Type(n.Type) != Dir {
+		var parents []Ino
+		prefix := key(kLink, uint64(ino))
+		err := t.Scan(prefixRange(prefix, 8), func(k, _ []byte) (bool, error) {
+			parent, _ := decodeLink(k[len(prefix):])
+			parents = append(parents, Ino(parent))
+			return true, nil
+		})
+		for _, parent := range parents {
+			if err == nil {
+				err = t.raise(parent, n.Lock.bound())
+			}
+		}
+		return err
 	}
 	return t.raise(Ino(n.Parent), n.Lock.bound())
 }
@@ -80,8 +95,12 @@ func (t *txn) lockedBelow(dir Ino) error {
 	if err != nil || until <= now {
 		return err
 	}
+	searched := []Ino{dir}
 	s := search{t: t, left: maxSearch, enter: func(ino Ino) (bool, error) {
 		until, err := lockedTo(t, ino)
+		if until > now {
+			searched = append(searched, ino)
+		}
 		return until > now, err
 	}}
 	why := ""
@@ -99,5 +118,11 @@ func (t *txn) lockedBelow(dir Ino) error {
 	case found != "":
 		return &Error{Kind: NotPermitted, Err: &Refusal{Key: found, Why: why}}
 	}
-	return t.Delete(lockedToKey(dir))
+	// None below may claim more than those above it: raise would stop there.
+	for _, dir := range searched {
+		if err := t.Delete(lockedToKey(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

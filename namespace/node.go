@@ -269,11 +269,6 @@ func (t *txn) addLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 	if err := t.putDentry(parent, stored, dentryRec{Ino: uint64(ino), Type: n.Type}); err != nil {
 		return err
 	}
-	if n.Lock != nil {
-		if err := t.raise(parent, n.Lock.bound()); err != nil {
-			return err
-		}
-	}
 	n.Nlink++
 	n.Ctime = t.now
 	t.attrChanged(ino, false)

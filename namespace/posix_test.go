@@ -37,6 +37,7 @@ type world struct {
 	keys   *authority
 	bucket Ino
 
+	locks   LockOptions
 	damaged bool // Check is expected to find something
 }
 
@@ -57,7 +58,11 @@ func (s *scope) end() {
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{disk: storetest.NewCrashFS(), keys: &authority{}}
+	return newWorldWith(t, LockOptions{})
+}
+
+func newWorldWith(t testing.TB, locks LockOptions) *world {
+	w := &world{disk: storetest.NewCrashFS(), keys: &authority{}, locks: locks}
 	w.open(t, memkv.New(w.kvOptions()))
 	w.bucket = w.makeBucket(t, "bucket", alice)
 	return w
@@ -70,7 +75,7 @@ func (w *world) kvOptions() memkv.Options {
 func (w *world) open(t testing.TB, kv *memkv.Store) {
 	w.kv, w.chunks = kv, storetest.Open(t, w.disk, &w.keys.Keys)
 	var err error
-	w.fs, err = Open(context.Background(), Options{KV: w.kv, Chunks: w.chunks, Authority: w.keys, Logger: storetest.Discard})
+	w.fs, err = Open(context.Background(), Options{KV: w.kv, Chunks: w.chunks, Authority: w.keys, Logger: storetest.Discard, Locks: w.locks})
 	require.NoError(t, err)
 	fs, chunks := w.fs, w.chunks
 	t.Cleanup(func() {

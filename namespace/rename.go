@@ -117,6 +117,13 @@ func (t *txn) rename(from, to *end) error {
 	if from.isDir() {
 		from.dir.Nlink--
 		to.dir.Nlink++
+		until, err := lockedTo(t, Ino(from.Ino)) // a bound that nothing reaches, or has passed
+		if err != nil {
+			return err
+		}
+		if err := t.raise(to.parent, until); err != nil {
+			return err
+		}
 	}
 	return t.storeEnds(from, to)
 }

@@ -24,7 +24,7 @@ func getInode(r metastore.Reader, ino Ino) (*inodeRec, error) {
 
 func (t *txn) putInode(ino Ino, n *inodeRec) error {
 	if n.Lock != nil {
-		if err := t.raiseFor(n); err != nil {
+		if err := t.raiseFor(ino, n); err != nil {
 			return err
 		}
 	}

@@ -25,6 +25,7 @@ const fileCapability = "security.capability"
 
 // xattrOf is an inode whose extended attributes are read or changed.
 type xattrOf struct {
+	v   *View
 	r   metastore.Reader
 	ino Ino
 	n   *inodeRec
@@ -49,6 +50,9 @@ func xattrKind(name string) (xattrs, error) {
 	}
 	if strings.HasPrefix(name, s3Tag) {
 		return tagXattr{}, nil
+	}
+	if isLockXattr(name) {
+		return lockXattr{}, nil
 	}
 	if strings.HasPrefix(name, s3Space) {
 		return s3Xattr{}, nil
@@ -81,7 +85,7 @@ func (v *View) GetXattr(ctx context.Context, ino Ino, name string) (value []byte
 		if err != nil {
 			return err
 		}
-		value, err = kind.get(&xattrOf{r, ino, n}, name)
+		value, err = kind.get(&xattrOf{v, r, ino, n}, name)
 		return err
 	})
 	if name == s3Type && isKind(err, NoAttr) && n.Published != nil { // deriving it reads the content, in a view of its own
@@ -100,7 +104,7 @@ func (v *View) ListXattr(ctx context.Context, ino Ino) (names []string, err erro
 		}
 		names = nil
 		for _, kind := range []xattrs{aclXattr{}, s3Xattr{}, tagXattr{}, plainXattr{}} {
-			some, err := kind.list(&xattrOf{r, ino, n})
+			some, err := kind.list(&xattrOf{v, r, ino, n})
 			if err != nil {
 				return err
 			}
@@ -149,14 +153,17 @@ func (v *View) changeXattr(ctx context.Context, ino Ino, name string, change fun
 	if ino == RootIno {
 		return of(NotPermitted)
 	}
-	action, a := tenancy.PutObject, actSetattr
+	action, a, durability := tenancy.PutObject, actSetattr, metastore.Ordered
 	switch kind.(type) {
 	case s3Xattr:
 		a = actDescribe
 	case tagXattr:
 		action, a = tenancy.PutObjectTagging, actLabel
+	case lockXattr:
+		durability = metastore.Durable
 	}
-	return v.update(ctx, metastore.Ordered, func(t *txn) error {
+	_, locks := kind.(lockXattr)
+	return v.update(ctx, durability, func(t *txn) error {
 		n, err := v.inode(t, ino, action)
 		if err != nil {
 			return err
@@ -164,10 +171,12 @@ func (v *View) changeXattr(ctx context.Context, ino Ino, name string, change fun
 		if n.hung() {
 			return of(ReadOnly)
 		}
-		if err := t.permit(ino, n, a); err != nil {
-			return err
+		if !locks {
+			if err := t.permit(ino, n, a); err != nil {
+				return err
+			}
 		}
-		if err := change(t, kind, &xattrOf{t, ino, n}); err != nil {
+		if err := change(t, kind, &xattrOf{v, t, ino, n}); err != nil {
 			return err
 		}
 		n.Ctime = t.now
