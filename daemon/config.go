@@ -79,6 +79,7 @@ type S3Config struct {
 	ObjectOwnership string   `koanf:"object_ownership"` // of buckets made without saying
 
 	LifecycleDay time.Duration `koanf:"lifecycle_day"` // how long a day of a lifecycle rule is
+	StaleUploads time.Duration `koanf:"stale_uploads"` // when an upload is given up that no rule is about; 0 never
 
 	TLS     string `koanf:"tls"`      // "self": make a self-signed certificate
 	TLSCert string `koanf:"tls_cert"` // files in PEM

@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"io"
@@ -11,8 +12,12 @@ import (
 	"k3fs/tenancy"
 )
 
-// CopyObject makes an object that shares the source's extents: no data moves, however long it is. The
-// copy keeps the source's ETag, since its bytes are the same.
+// maxCopy is up to which size S3 copies at once. A longer object of parts, which S3 refuses, is copied here without
+// being read, and so with its ETag.
+const maxCopy = 5 << 30
+
+// CopyObject makes an object that shares the source's extents: no data moves, however long it is. The copy keeps
+// the source's ETag, since its bytes are the same; one of many parts is read for the ETag of the whole.
 func (v *View) CopyObject(ctx context.Context, srcBucket, srcKey, bucket, objectKey string, o CopyOptions) (ObjectInfo, error) {
 	info, err := v.copyObject(ctx, srcBucket, srcKey, bucket, objectKey, o)
 	return info, fail("copy", objectKey, err)
@@ -34,13 +39,18 @@ func (v *View) copyObject(ctx context.Context, srcBucket, srcKey, bucket, object
 		return ObjectInfo{}, err
 	}
 	defer src.Close() // not before the copy has its own references
-	sum := src.info.Checksums
-	if o.Checksum != "" && (sum.Algorithm != o.Checksum || sum.Type != fullObject) {
-		sealed, err := v.fs.sealRange(ctx, src.d, src.l, 0, src.l.Size, o.Checksum)
+	sum, etag := src.info.Checksums, src.info.ETag
+	algorithm := cmp.Or(o.Checksum, sum.Algorithm, "CRC64NVME")
+	// What was put together of parts is one piece as a copy, with the ETag and the checksum of that.
+	whole := src.info.Parts > 0 && src.l.Size <= maxCopy
+	if whole || o.Checksum != "" && (sum.Algorithm != o.Checksum || sum.Type != fullObject) {
+		sealed, err := v.fs.sealRange(ctx, src.d, src.l, 0, src.l.Size, algorithm)
 		if err != nil {
 			return ObjectInfo{}, err
 		}
-		sum = sealed.Checksums
+		if sum = sealed.Checksums; whole {
+			etag = hex.EncodeToString(sealed.MD5[:])
+		}
 	}
 	in, err := v.shareOrCopy(ctx, src, d)
 	if err != nil {
@@ -49,7 +59,7 @@ func (v *View) copyObject(ctx context.Context, srcBucket, srcKey, bucket, object
 	p := published{object: o.object(&src.info), cond: o.Target, ask: o.Lock}
 	p.content = func(t *txn) (contentRec, error) {
 		c, err := in.store(t)
-		c.ETag, c.Sum = src.info.ETag, sumOf(sum)
+		c.ETag, c.Sum = etag, sumOf(sum)
 		return c, err
 	}
 	info, err := v.commitObject(ctx, bucket, objectKey, &p, in.staged, in.fresh)
@@ -144,7 +154,8 @@ func (v *View) copyPart(ctx context.Context, srcBucket, srcKey string, o ReadOpt
 	if off < 0 || length < 0 || off > src.l.Size || length > src.l.Size-off {
 		return Part{}, of(Range)
 	}
-	sealed, err := v.sealPart(ctx, src, off, length, rec.Checksum)
+	// Where the upload announces none, a part has S3's own, of which the object's is made.
+	sealed, err := v.sealPart(ctx, src, off, length, cmp.Or(rec.Checksum, "CRC64NVME"))
 	if err != nil {
 		return Part{}, err
 	}

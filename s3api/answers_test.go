@@ -2,6 +2,8 @@ package s3api
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"k3fs/chunkstore/storetest"
 	"k3fs/tenancy"
 )
 
@@ -147,4 +150,78 @@ func TestCompleteWantsAscendingParts(t *testing.T) {
 		w.refuse(400, "InvalidPartOrder", "POST", "/bucket/k?uploadId="+id, "<CompleteMultipartUpload>"+parts+"</CompleteMultipartUpload>", nil)
 	}
 	w.want(200, "POST", "/bucket/k?uploadId="+id, "<CompleteMultipartUpload>"+two+"</CompleteMultipartUpload>", nil)
+}
+
+// An upload that announces no checksum gets S3's own, CRC64NVME, of parts that were sent and that were copied; and a
+// copy of it is one piece, with the ETag of that.
+func TestPartsBecomeOnePiece(t *testing.T) {
+	w := newBucket(t)
+	data := string(storetest.Bytes(5<<20, 7))
+	w.want(200, "PUT", "/bucket/crc32", data, h("x-amz-checksum-crc32", crc(data)))
+	w.write("bucket", "mounted", data)
+	id := w.createUpload("/bucket/m", nil)
+	doc := "<CompleteMultipartUpload>"
+	for i, source := range []string{"", "bucket/crc32", "bucket/mounted"} {
+		path := fmt.Sprintf("/bucket/m?partNumber=%d&uploadId=%s", i+1, id)
+		if source == "" {
+			w.want(200, "PUT", path, data, nil)
+		} else {
+			require.Contains(t, w.want(200, "PUT", path, "", h("x-amz-copy-source", source)), "ChecksumCRC64NVME")
+		}
+		doc += fmt.Sprintf("<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>", i+1, etag(data))
+	}
+	done := w.want(200, "POST", "/bucket/m?uploadId="+id, doc+"</CompleteMultipartUpload>", nil)
+	require.Contains(t, done, "<ChecksumCRC64NVME>")
+	require.Contains(t, done, "<ChecksumType>FULL_OBJECT</ChecksumType>")
+	ask := h("x-amz-checksum-mode", "ENABLED")
+	sum := w.headers(200, "HEAD", "/bucket/m", "", ask).Get("X-Amz-Checksum-Crc64nvme")
+	require.Contains(t, done, "<ChecksumCRC64NVME>"+sum+"</ChecksumCRC64NVME>")
+	whole := data + data + data
+	w.want(200, "PUT", "/bucket/whole", whole, nil)
+	require.Equal(t, w.headers(200, "HEAD", "/bucket/whole", "", ask).Get("X-Amz-Checksum-Crc64nvme"), sum)
+
+	w.want(200, "PUT", "/bucket/copy", "", h("x-amz-copy-source", "bucket/m"))
+	copied := w.headers(200, "HEAD", "/bucket/copy", "", ask)
+	require.Equal(t, etag(whole), copied.Get("Etag"))
+	require.Equal(t, sum, copied.Get("X-Amz-Checksum-Crc64nvme"))
+	require.True(t, whole == w.want(200, "GET", "/bucket/copy", "", nil))
+	w.want(200, "PUT", "/bucket/copy", "", h("x-amz-copy-source", "bucket/m", "x-amz-checksum-algorithm", "SHA256"))
+	copied = w.headers(200, "HEAD", "/bucket/copy", "", ask)
+	require.Equal(t, etag(whole), copied.Get("Etag"))
+	require.NotEmpty(t, copied.Get("X-Amz-Checksum-Sha256"))
+}
+
+// A body that waits for 100-continue is never asked for where the request is refused anyway.
+func TestRefusedBeforeTheBody(t *testing.T) {
+	w := newBucket(t)
+	for name, head := range map[string]string{
+		"anonymous":       "PUT /bucket/k HTTP/1.1\r\n",
+		"wrong signature": "PUT /bucket/k HTTP/1.1\r\nX-Amz-Date: " + time.Now().UTC().Format("20060102T150405Z") + "\r\nX-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\nAuthorization: AWS4-HMAC-SHA256 Credential=" + w.mine.AccessKey + "/" + time.Now().UTC().Format("20060102") + "/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=" + strings.Repeat("0", 64) + "\r\n",
+		"customer key":    "PUT /bucket/k HTTP/1.1\r\nX-Amz-Server-Side-Encryption-Customer-Algorithm: AES256\r\n",
+	} {
+		conn, err := net.Dial("tcp", w.srv.Listener.Addr().String())
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, head+"Host: "+w.srv.Listener.Addr().String()+"\r\nContent-Length: 1000000\r\nExpect: 100-continue\r\n\r\n")
+		require.NoError(t, err)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+		answer, err := io.ReadAll(conn) // the connection ends with the answer
+		require.NoError(t, err, name)
+		require.NoError(t, conn.Close())
+		require.NotContains(t, string(answer), "100 Continue", name)
+		require.Regexp(t, `^HTTP/1.1 4[0-9]{2} `, string(answer), name)
+	}
+}
+
+// What is not there says so: every action of S3 that is none of ours, and what belongs to none.
+func TestNotImplemented(t *testing.T) {
+	w := newBucket(t)
+	w.want(200, "PUT", "/bucket/k", "x", nil)
+	for _, r := range [][2]string{{"POST", "/bucket/k?select&select-type=2"}, {"POST", "/bucket/k?restore"}, {"GET", "/bucket/k?torrent"},
+		{"GET", "/bucket?replication"}, {"PUT", "/bucket?replication"}, {"DELETE", "/bucket?replication"}, {"GET", "/bucket?inventory&id=1"},
+		{"PUT", "/bucket?inventory&id=1"}, {"GET", "/bucket?analytics&id=1"}, {"PUT", "/bucket?analytics&id=1"}, {"GET", "/bucket?metrics"},
+		{"PUT", "/bucket?notification"}, {"PUT", "/bucket?logging"}, {"PUT", "/bucket?accelerate"}, {"GET", "/bucket?intelligent-tiering"},
+		{"GET", "/bucket?session"}, {"PUT", "/bucket?metadataTable"}} {
+		w.refuse(501, "NotImplemented", r[0], r[1], "<X/>", nil)
+	}
+	require.Equal(t, "x", w.want(200, "GET", "/bucket/k", "", nil))
 }

@@ -42,7 +42,7 @@ func (s *Server) Expire(ctx context.Context, day time.Duration) (gone int, err e
 		buckets, err := view.ListBuckets(ctx)
 		errs = append(errs, err)
 		for _, b := range buckets {
-			e := expiry{ctx: ctx, view: view, bucket: b.Name, now: s.o.Now(), day: day}
+			e := expiry{ctx: ctx, view: view, bucket: b.Name, now: s.o.Now(), day: day, stale: s.o.StaleUploads}
 			if err := e.run(); err != nil {
 				errs = append(errs, fmt.Errorf("lifecycle of bucket %s: %w", b.Name, err))
 			}
@@ -59,6 +59,7 @@ type expiry struct {
 	bucket string
 	now    time.Time
 	day    time.Duration
+	stale  time.Duration // after which an upload goes that no rule is about; 0: never
 	rules  []lifecycle.Rule
 	gone   int
 }
@@ -66,8 +67,14 @@ type expiry struct {
 func (e *expiry) run() error {
 	_, front, err := e.view.BucketFront(e.ctx, e.bucket, settingLifecycle)
 	raw, ok := front[settingLifecycle]
-	if err != nil || !ok {
+	if err != nil {
 		return err
+	}
+	if !ok {
+		if e.stale > 0 {
+			return e.uploads()
+		}
+		return nil
 	}
 	var doc lifecycle.Config
 	if err := xml.Unmarshal(raw, &doc); err != nil {
@@ -218,21 +225,32 @@ func (e *expiry) uploads() error {
 		if err != nil {
 			return err
 		}
-		for _, u := range page.Uploads {
-			for i := range e.rules {
-				r := &e.rules[i]
-				if at, ok := r.GivesUp(u.Key, u.Initiated, e.day); !ok || at.After(e.now) {
-					continue
-				}
-				if err := e.view.AbortUpload(e.ctx, e.bucket, u.Key, u.ID); err != nil {
-					return err
-				}
-				e.gone++
-				break
+		for i := range page.Uploads {
+			u := &page.Uploads[i]
+			if !e.givenUp(u) {
+				continue
 			}
+			if err := e.view.AbortUpload(e.ctx, e.bucket, u.Key, u.ID); err != nil {
+				return err
+			}
+			e.gone++
 		}
 		if key, id = page.NextKey, page.NextUploadID; !page.Truncated {
 			return nil
 		}
 	}
+}
+
+// givenUp reports whether an upload is due: by the first rule that is, or where none is about it by the daemon's own.
+func (e *expiry) givenUp(u *namespace.Upload) bool {
+	ruled := false
+	for i := range e.rules {
+		if at, ok := e.rules[i].GivesUp(u.Key, u.Initiated, e.day); ok {
+			ruled = true
+			if !at.After(e.now) {
+				return true
+			}
+		}
+	}
+	return !ruled && e.stale > 0 && e.now.Sub(u.Initiated) >= e.stale
 }

@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,5 +49,27 @@ func TestLifecycle(t *testing.T) {
 	}
 	for _, key := range []string{"keep/a", "tagged/y", "big/small", "keep/up"} {
 		require.Contains(t, text, "<Key>"+key+"</Key>")
+	}
+}
+
+// An upload that no rule is about goes by the daemon's own limit; a rule that waits longer keeps its own.
+func TestStaleUploads(t *testing.T) {
+	w := newBucket(t)
+	w.want(200, "PUT", "/without", "", nil)
+	w.want(200, "PUT", "/bucket?lifecycle", `<LifecycleConfiguration><Rule><Filter><Prefix>long/</Prefix></Filter><Status>Enabled</Status>`+
+		`<AbortIncompleteMultipartUpload><DaysAfterInitiation>90</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>`, nil)
+	w.createUpload("/bucket/long/k", nil)
+	w.createUpload("/bucket/other", nil)
+	w.createUpload("/without/k", nil)
+	for _, c := range []struct {
+		days          int
+		bucket, other int // uploads left
+	}{{29, 2, 1}, {31, 1, 0}, {91, 0, 0}} {
+		w.clock.Store(int64(time.Duration(c.days) * 24 * time.Hour))
+		_, err := w.door.Expire(t.Context(), 24*time.Hour)
+		require.NoError(t, err)
+		w.clock.Store(0)
+		require.Equal(t, c.bucket, strings.Count(w.want(200, "GET", "/bucket?uploads", "", nil), "<Upload>"), "after %d days", c.days)
+		require.Equal(t, c.other, strings.Count(w.want(200, "GET", "/without?uploads", "", nil), "<Upload>"), "after %d days", c.days)
 	}
 }

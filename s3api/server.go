@@ -52,6 +52,8 @@ type Options struct {
 	// Ownership of objects in buckets that are made without saying; by default BucketOwnerEnforced, which
 	// switches ACLs off. NoOwnership is what S3 once began with: ACLs are on.
 	Ownership tenancy.Ownership
+	// StaleUploads is after how long Expire aborts an upload that no lifecycle rule is about; 0 means never.
+	StaleUploads time.Duration
 	// IdleTimeout ends a request whose body, or a response whose reader, makes no progress for so
 	// long. Default 60 s.
 	IdleTimeout time.Duration
