@@ -238,7 +238,7 @@ func (v *View) Link(ctx context.Context, ino, parent Ino, name string) (Attr, er
 		if err != nil {
 			return err
 		}
-		if err := t.arrive(s, n); err != nil {
+		if err := t.arrive(s, ino, n); err != nil {
 			return err
 		}
 		if err := t.addLink(ino, n, parent, name); err != nil {

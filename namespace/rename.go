@@ -102,7 +102,7 @@ func (t *txn) rename(from, to *end) error {
 			return err
 		}
 	}
-	if err := t.moveVersion(from, away, here, true); err != nil {
+	if err := t.moveVersion(from, away, here); err != nil {
 		return err
 	}
 	if err := t.delDentry(from.parent, from.stored); err != nil {
@@ -173,17 +173,28 @@ func (t *txn) slotsOfEnds(from, to *end) (away, here slot, err error) {
 	return away, here, err
 }
 
-// moveVersion makes the file at one end a version of the other end's key. vacant: its own is then free.
-func (t *txn) moveVersion(e *end, away, here slot, vacant bool) error {
-	if e.isDir() {
+// comeEnd makes the file at an end a version of the other end's key, which it has left its own for.
+func (t *txn) comeEnd(e *end, to slot) error {
+	if e.isDir() || to.state == unversioned && e.n.Seq == 0 {
 		return nil
 	}
-	if err := t.leave(away, here, e.n, vacant); err != nil || e.n.Published == nil || e.n.Nlink > 1 {
+	if err := t.come(to, e.n); err != nil || e.n.Published == nil || e.n.Nlink > 1 {
 		return err
 	}
 	var err error
 	e.Listed, err = shortOf(e.n)
 	return err
+}
+
+// moveVersion makes the file at an end a version of another key, and leaves its own vacant.
+func (t *txn) moveVersion(e *end, away, here slot) error {
+	if e.isDir() {
+		return nil
+	}
+	if err := t.leave(away, e.n, true); err != nil {
+		return err
+	}
+	return t.comeEnd(e, here)
 }
 
 // displace removes what a rename replaces, but for its entry, which is overwritten.
@@ -261,7 +272,8 @@ func (t *txn) exchange(from, to *end) error {
 	return t.storeEnds(from, to)
 }
 
-// exchangeVersions is moveVersion for both ends. A file that changes places with a directory leaves its key free.
+// exchangeVersions makes files that change places versions of each other's keys. One that changes places with a
+// directory leaves its key vacant.
 func (t *txn) exchangeVersions(from, to *end, fromStored, toStored string) error {
 	a, b, err := t.slotsOfEnds(from, to)
 	if err != nil {
@@ -277,8 +289,15 @@ func (t *txn) exchangeVersions(from, to *end, fromStored, toStored string) error
 			return err
 		}
 	}
-	if err := t.moveVersion(from, a, toB, vacant); err != nil {
-		return err
+	for _, leaving := range []struct {
+		e *end
+		s slot
+	}{{from, a}, {to, b}} {
+		if !leaving.e.isDir() {
+			if err := t.leave(leaving.s, leaving.e.n, vacant); err != nil {
+				return err
+			}
+		}
 	}
-	return t.moveVersion(to, b, toA, vacant)
+	return errors.Join(t.comeEnd(from, toB), t.comeEnd(to, toA))
 }

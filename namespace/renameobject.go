@@ -77,10 +77,13 @@ func (t *txn) renameObject(b *bucketDir, from, to string, source, target Conditi
 			return err
 		}
 	}
-	if err := t.leave(away, here, src.rec, true); err != nil {
+	if err := t.leave(away, src.rec, true); err != nil {
 		return err
 	}
-	if src.rec.Nlink == 1 {
+	if err := t.come(here, src.rec); err != nil {
+		return err
+	}
+	if src.rec.Nlink == 1 && here.state != unversioned {
 		if e.Listed, err = shortOf(src.rec); err != nil {
 			return err
 		}

@@ -130,8 +130,11 @@ func parseVersionID(id string) (seq uint64, ok bool) {
 // versioning is suspended. A lock is the old version's.
 func (t *txn) newVersion(s slot, n *inodeRec) error {
 	n.Seq, n.Version, n.Lock = 0, "", nil
-	if s.state == unversioned || s.temp {
+	if s.state == unversioned {
 		return nil
+	}
+	if s.temp {
+		return t.nameNull(s)
 	}
 	n.Seq = t.fs.number()
 	if s.state == suspended {
@@ -267,6 +270,44 @@ func (t *txn) dropNull(s slot) error {
 		return err
 	}
 	return t.dropHung(s, seq)
+}
+
+// nameNull gives an id to the null version that hangs on a key, to which another null version comes that is not to
+// take its place.
+func (t *txn) nameNull(s slot) error {
+	seq, found, err := nullSeq(t, s)
+	if err != nil || !found {
+		return err
+	}
+	if err := t.Delete(nullKey(s.bucket, s.key)); err != nil {
+		return err
+	}
+	return t.nameAnew(s, seq)
+}
+
+// nameAnew gives another id to what hangs on a key with a number.
+func (t *txn) nameAnew(s slot, seq uint64) error {
+	var rec versionRec
+	k := versionKey(s.bucket, s.key, seq)
+	found, err := getRec(t, k, &rec)
+	if err == nil && !found {
+		err = fmt.Errorf("%w: a version that is noted is missing", metastore.ErrCorrupt)
+	}
+	if err != nil {
+		return err
+	}
+	rec.ID = newVersionID(seq)
+	if rec.Ino != 0 {
+		n, err := getInode(t, Ino(rec.Ino))
+		if err != nil {
+			return err
+		}
+		n.Version = rec.ID
+		if err := t.putInode(Ino(rec.Ino), n); err != nil {
+			return err
+		}
+	}
+	return putRec(t, k, &rec)
 }
 
 func nullSeq(r metastore.Reader, s slot) (seq uint64, found bool, err error) {

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"math"
+	"slices"
 
 	"k3fs/metastore"
 )
@@ -95,10 +96,17 @@ func (t *txn) newVersions(slots []slot, n *inodeRec) error {
 		if as.temp {
 			as = s
 		}
-		if s.state == suspended && !s.temp {
-			if err := t.dropNull(s); err != nil {
-				return err
-			}
+	}
+	for _, s := range slots {
+		settle := t.dropNull
+		switch {
+		case as.state == enabled && !as.temp: // it is not null
+			continue
+		case s.temp:
+			settle = t.nameNull
+		}
+		if err := settle(s); err != nil {
+			return err
 		}
 	}
 	return t.newVersion(as, n)
@@ -133,13 +141,9 @@ func (t *txn) slotsOf(ino Ino, n *inodeRec) (slots []slot, err error) {
 	return slots, err
 }
 
-// leave hangs the version that a file is on a key that the mount takes from it for another, and puts a delete
-// marker above it, if nothing comes to the key in its place. At the other key it is a new version; a file with
-// several names keeps what it is, since it stays that at the others.
-func (t *txn) leave(from, to slot, n *inodeRec, vacant bool) error {
-	if n.Published == nil || from.state == unversioned && to.state == unversioned {
-		return nil
-	}
+// leave hangs the version that a file is on a key that is taken from it for another one, and puts a delete marker
+// above it if the key becomes vacant. Then come makes it a version of the other key.
+func (t *txn) leave(from slot, n *inodeRec, vacant bool) error {
 	marks := from.marks(n) && vacant
 	if from.keeps(n) {
 		c, err := t.shareContent(n.Published)
@@ -150,31 +154,52 @@ func (t *txn) leave(from, to slot, n *inodeRec, vacant bool) error {
 			return err
 		}
 	}
-	if marks {
-		if _, err := t.mark(from, t.fs.number()); err != nil {
-			return err
-		}
-	}
-	if n.Nlink > 1 {
+	if !marks {
 		return nil
 	}
-	n.Published.Time = t.now
+	_, err := t.mark(from, t.fs.number())
+	return err
+}
+
+// come makes a file a new version of the key that a rename gives it. One with several names keeps what it is, since
+// it stays that at the others.
+func (t *txn) come(to slot, n *inodeRec) error {
+	if n.Published == nil || n.Nlink > 1 {
+		return t.bring(to, n)
+	}
+	if to.state != unversioned || n.Seq != 0 {
+		n.Published.Time = t.now
+	}
 	return t.newVersion(to, n)
 }
 
-// arrive makes a file a version that has got its first name, or the first that is not a temporary one.
-func (t *txn) arrive(s slot, n *inodeRec) error {
-	if n.Published == nil || s.state == unversioned || s.temp || n.Seq != 0 {
+// bring makes room at a key for a file that comes to it as the version that it is: what hangs there under the same
+// id, since the file has been there before, gets another.
+func (t *txn) bring(s slot, n *inodeRec) error {
+	if n.Published == nil || s.state == unversioned {
 		return nil
 	}
-	if n.Nlink > 0 {
-		dir, err := getInode(t, Ino(n.Parent))
-		if err != nil {
-			return err
-		}
-		if was, err := t.slotOf(dir, n.Name); err != nil || !was.temp {
-			return err
-		}
+	if n.Version == "" {
+		return t.nameNull(s)
+	}
+	same, err := t.hasKey(versionKey(s.bucket, s.key, n.Seq))
+	if err != nil || !same {
+		return err
+	}
+	return t.nameAnew(s, n.Seq)
+}
+
+// arrive makes a file a version that gets its first name, or the first that is not a temporary one.
+func (t *txn) arrive(s slot, ino Ino, n *inodeRec) error {
+	if n.Published == nil || s.state == unversioned || s.temp || n.Seq != 0 {
+		return t.bring(s, n)
+	}
+	names, err := t.slotsOf(ino, n)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(names, func(s slot) bool { return !s.temp }) {
+		return t.bring(s, n)
 	}
 	return t.newVersion(s, n)
 }

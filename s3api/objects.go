@@ -45,7 +45,7 @@ func (q *request) store(b namespace.Body) (namespace.ObjectInfo, error) {
 func (q *request) describeStored(o namespace.ObjectInfo) {
 	h := q.w.Header()
 	h.Set("Etag", quoted(o.ETag))
-	tellVersion(h, o.Version)
+	tellMade(h, o.Version)
 	tellEncryption(h, o.Headers)
 	q.tellExpiration(&o)
 	setChecksum(h, o.Checksums)

@@ -47,7 +47,10 @@ type explorer struct {
 	cuts     []cut
 	burst    int // steps of a run of writes and syncs that follow
 	checked  int
-	log      []string
+
+	versioned bool
+	known     tags
+	log       []string
 }
 
 // Options bound an exploration.
@@ -56,6 +59,8 @@ type Options struct {
 	Ops    int // operations
 	PerOp  int // cuts taken after each operation
 	Within int // one in so many disk accesses is cut at; 0 means 4
+
+	Versioned bool // in a bucket that keeps versions, which are part of the state
 }
 
 // Explore runs operations with power cuts, and returns how many states it opened and checked. The first
@@ -63,11 +68,14 @@ type Options struct {
 func Explore(t testing.TB, o Options) int { return explore(t, NewWorld(t), o) }
 
 func explore(t testing.TB, w *World, o Options) int {
-	x := &explorer{t: t, rng: rand.New(rand.NewPCG(o.Seed, 1)), w: w, now: state{}, history: []state{{}}}
+	x := &explorer{t: t, rng: rand.New(rand.NewPCG(o.Seed, 1)), w: w, now: state{}, history: []state{{}}, versioned: o.Versioned, known: tags{}}
 	if o.Within == 0 {
 		o.Within = 4
 	}
 	x.logf("seed %d", o.Seed)
+	if o.Versioned {
+		require.NoError(t, w.keepVersions())
+	}
 	for i := range o.Ops {
 		x.step(o)
 		if i%40 == 39 {
@@ -101,8 +109,8 @@ func (x *explorer) step(o Options) {
 	for i := range x.cuts {
 		x.cuts[i].least = least
 	}
-	if now := x.now.String(); now != x.history[len(x.history)-1].String() {
-		x.history = append(x.history, maps.Clone(x.now))
+	if now := x.recorded(); now.String() != x.history[len(x.history)-1].String() {
+		x.history = append(x.history, maps.Clone(now))
 	}
 	if durable {
 		x.durable = len(x.history) - 1
@@ -129,6 +137,14 @@ func (x *explorer) check(c cut) {
 	require.NoError(x.t, w.findBucket(), "after a cut %s\n%s", c.when, x.story())
 	got, err := w.observe()
 	require.NoError(x.t, err, "after a cut %s\n%s", c.when, x.story())
+	if x.versioned {
+		known := tags{} // reads the bytes of all versions
+		if x.checked%fsckEvery != 0 {
+			known = maps.Clone(x.known)
+		}
+		got, err = w.chains(got, known)
+		require.NoError(x.t, err, "after a cut %s\n%s", c.when, x.story())
+	}
 	x.checked++
 	for _, s := range x.history[c.least:] {
 		if got.String() == s.String() {
@@ -152,7 +168,7 @@ func (x *explorer) restart() {
 	x.sessions, x.burst = nil, 0
 	x.logf("power cut; now %v", x.now)
 	require.NoError(x.t, x.w.kv.Sync(context.Background()))
-	x.history, x.durable = []state{maps.Clone(x.now)}, 0
+	x.history, x.durable = []state{maps.Clone(x.recorded())}, 0
 	require.NoError(x.t, old.Close())
 }
 
@@ -172,6 +188,9 @@ func (x *explorer) operate() (durable bool) {
 	}
 	if x.rng.IntN(60) == 0 {
 		x.burst = 30
+	}
+	if x.versioned && x.rng.IntN(10) == 0 {
+		return x.forget()
 	}
 	switch n := x.rng.IntN(25); {
 	case n < 3 && len(x.sessions) < 4:

@@ -32,7 +32,8 @@ func TestPowerCuts(t *testing.T) {
 		t.Run(fmt.Sprint(worker), func(t *testing.T) {
 			t.Parallel()
 			for done.Load() < int64(want) {
-				n := Explore(t, Options{Seed: *crashSeed + uint64(seed.Add(1)), Ops: 100, PerOp: 3})
+				s := *crashSeed + uint64(seed.Add(1))
+				n := Explore(t, Options{Seed: s, Ops: 100, PerOp: 3, Versioned: s%2 == 0})
 				require.Positive(t, n)
 				done.Add(int64(n))
 			}
