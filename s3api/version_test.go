@@ -40,10 +40,14 @@ func TestVersioning(t *testing.T) {
 
 	id := w.send(http.MethodPut, "/bucket/k", "one", nil).Header.Get(versionHeader)
 	require.NotEmpty(t, id)
+	other := id[:len(id)-1] + "0"
+	if other == id {
+		other = id[:len(id)-1] + "1"
+	}
 	require.Equal(t, "v k*, v k", w.versions("bucket"))
 	require.Equal(t, "zero", w.want(200, http.MethodGet, "/bucket/k?versionId=null", "", nil))
 	require.Equal(t, "one", w.want(200, http.MethodGet, "/bucket/k?versionId="+id, "", nil))
-	require.Contains(t, w.want(404, http.MethodGet, "/bucket/k?versionId="+strings.Replace(id, id[len(id)-1:], "0", 1), "", nil), "NoSuchVersion")
+	require.Contains(t, w.want(404, http.MethodGet, "/bucket/k?versionId="+other, "", nil), "NoSuchVersion")
 	w.want(400, http.MethodGet, "/bucket/k?versionId=x", "", nil)
 	w.want(400, http.MethodGet, "/bucket/k?versionId=", "", nil)
 
