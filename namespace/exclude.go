@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"maps"
 	"path"
 	"strings"
 
@@ -72,4 +73,41 @@ func below(pattern, dirs string) bool {
 		}
 	}
 	return false
+}
+
+// bucketExclude is the attribute of a bucket's directory that shows its patterns.
+func (x *xattrOf) bucketExclude() ([]byte, error) {
+	var rec bucketRec
+	found, err := getRec(x.r, bucketKey(x.ino), &rec)
+	if err == nil && !found {
+		err = of(NoAttr)
+	}
+	return []byte(strings.Join(excludedBy(rec.Settings), " ")), err
+}
+
+// setBucketExclude changes them; nil restores the default, no pattern makes every name one of versions.
+func (x *xattrOf) setBucketExclude(t *txn, value []byte) error {
+	var rec bucketRec
+	found, err := getRec(t, bucketKey(x.ino), &rec)
+	if err == nil && !found {
+		err = of(Unsupported)
+	}
+	if err != nil {
+		return err
+	}
+	s := tenancy.Settings(maps.Clone(rec.Settings))
+	if s == nil {
+		s = tenancy.Settings{}
+	}
+	switch {
+	case value == nil:
+		delete(s, SettingExclude)
+	case len(value) > maxHeader || !exclude(strings.Fields(string(value))).valid():
+		return of(Invalid)
+	default:
+		s[SettingExclude] = value
+	}
+	t.fs.noteSettings(x.ino, s)
+	rec.Settings = s
+	return putRec(t, bucketKey(x.ino), &rec)
 }

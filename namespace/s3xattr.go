@@ -20,6 +20,7 @@ const (
 	s3Checksum  = s3Space + "checksum."
 	s3FileMode  = s3Space + "file-mode" // of a bucket's directory
 	s3DirMode   = s3Space + "dir-mode"  // of a bucket's directory
+	s3Exclude   = s3Space + "version-exclude" // of a bucket's directory
 	s3Type      = s3Space + "content-type"
 
 	contentType = "Content-Type"
@@ -50,6 +51,9 @@ func (s3Xattr) get(x *xattrOf, name string) ([]byte, error) {
 	}
 	if name == s3FileMode || name == s3DirMode {
 		return x.bucketMode(name)
+	}
+	if name == s3Exclude {
+		return x.bucketExclude()
 	}
 	o := object{ino: x.ino, rec: x.n}
 	if !o.visible() {
@@ -103,6 +107,9 @@ func (s s3Xattr) set(t *txn, x *xattrOf, name string, value []byte, _ XattrFlags
 	if name == s3FileMode || name == s3DirMode {
 		return x.setBucketMode(t, name, value)
 	}
+	if name == s3Exclude {
+		return x.setBucketExclude(t, value)
+	}
 	if err := s.settable(x.n, name); err != nil {
 		return err
 	}
@@ -131,6 +138,9 @@ func (s s3Xattr) set(t *txn, x *xattrOf, name string, value []byte, _ XattrFlags
 func (s s3Xattr) remove(t *txn, x *xattrOf, name string) error {
 	if name == s3FileMode || name == s3DirMode {
 		return x.setBucketMode(t, name, nil)
+	}
+	if name == s3Exclude {
+		return x.setBucketExclude(t, nil)
 	}
 	if err := s.settable(x.n, name); err != nil {
 		return err

@@ -458,16 +458,21 @@ func TestTemporaryNames(t *testing.T) {
 	w.write(t, "s.tmp", "x")
 	require.Equal(t, "[x]* by S3", w.history(t, "s.tmp"), "what S3 was told is a version stays")
 
-	require.NoError(t, w.ChangeBucketSettings(bg, "data", tenancy.PutBucketVersioning, func(_ BucketInfo, s tenancy.Settings) error {
-		s[SettingExclude] = []byte("*.bak")
-		return nil
-	}))
+	requireKind(t, Invalid, w.SetXattr(bg, w.bucket, s3Exclude, []byte("["), 0))
+	require.NoError(t, w.SetXattr(bg, w.bucket, s3Exclude, []byte("*.bak"), 0))
+	value, err := w.GetXattr(bg, w.bucket, s3Exclude)
+	require.NoError(t, err)
+	require.Equal(t, "*.bak", string(value))
 	w.write(t, "g.tmp", "1")
 	w.write(t, "g.tmp", "2")
 	require.Equal(t, "2* 1", w.history(t, "g.tmp"))
 	w.write(t, "g.bak", "1")
 	w.write(t, "g.bak", "2")
 	require.Equal(t, "[2]*", w.history(t, "g.bak"))
+	require.NoError(t, w.RemoveXattr(bg, w.bucket, s3Exclude))
+	value, err = w.GetXattr(bg, w.bucket, s3Exclude)
+	require.NoError(t, err)
+	require.Contains(t, string(value), "*.tmp")
 }
 
 func TestExclude(t *testing.T) {
