@@ -52,14 +52,14 @@ func (v *View) HoldReport(ctx context.Context) ([]HoldUse, error) {
 // countHeld adds what is in a bucket to the holds that hold it.
 func (v *View) countHeld(ctx context.Context, b BucketInfo, scopes []*HoldUse) error {
 	now := stamp(v.fs.trusted())
-	o := ListOptions{Max: reportPage}
+	o := VersionsOptions{Max: reportPage}
 	for {
-		page, err := v.ListObjects(ctx, b.Name, o)
+		page, err := v.ListVersions(ctx, b.Name, o)
 		if err != nil {
 			return err
 		}
-		for _, obj := range page.Objects {
-			if isDirName(obj.Key) && obj.Size == 0 {
+		for _, obj := range page.Versions {
+			if obj.Marker || isDirName(obj.Key) && obj.Size == 0 {
 				continue // no data
 			}
 			for _, h := range scopes {
@@ -72,6 +72,6 @@ func (v *View) countHeld(ctx context.Context, b BucketInfo, scopes []*HoldUse) e
 		if !page.Truncated {
 			return nil
 		}
-		o.After = page.Next
+		o.KeyMarker, o.VersionMarker = page.NextKey, page.NextVersion
 	}
 }
