@@ -72,7 +72,9 @@ func TestRclone(t *testing.T) {
 
 func TestS3cmd(t *testing.T) {
 	harness.NeedTools(t, "bash", "s3cmd")
-	walk(t, harness.Start(t, harness.Options{}), "bash", testdata(t, "s3cmd.sh"), "s3cmd")
+	d := harness.Start(t, harness.Options{Env: []string{"K3FS_S3__SIGNATURE_V2=true"}})
+	t.Run("v4", func(t *testing.T) { walk(t, d, "bash", testdata(t, "s3cmd.sh"), "s3cmd-v4") })
+	t.Run("v2", func(t *testing.T) { walk(t, d, "bash", testdata(t, "s3cmd.sh"), "s3cmd-v2", "--signature-v2") })
 }
 
 func TestJavaScript(t *testing.T) {

@@ -27,6 +27,17 @@ rm tree/sub/large && r sync tree "K3:$bucket/tree"
 r check --one-way "K3:$bucket/tree" tree
 r lsf -R --files-only "K3:$bucket" | sort >listed
 printf '%s\n' moved copied tree/empty tree/small 'tree/ünï cödé 日本/a+b&c=d#e%20f.txt' | sort | diff - listed
+# Both ways, with changes on both sides.
+mkdir both && echo one >both/one && echo two >both/two && mkdir state
+b() { rclone bisync both "K3:$bucket/both" --workdir state "$@"; }
+r mkdir "K3:$bucket/both"
+b --resync
+echo local >both/local && rm both/one
+echo remote | r rcat "K3:$bucket/both/remote"
+b
+[ "$(cat both/remote)" = remote ] && [ "$(r cat "K3:$bucket/both/local")" = local ] || fail "bisync: what is new"
+[ -z "$(r lsf "K3:$bucket/both/one" 2>/dev/null)" ] || fail "bisync: what is gone"
+r check both "K3:$bucket/both"
 echo streamed | r rcat "K3:$bucket/rcat"
 [ "$(r cat "K3:$bucket/rcat")" = streamed ] || fail rcat
 r deletefile "K3:$bucket/rcat"

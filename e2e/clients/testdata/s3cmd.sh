@@ -1,7 +1,7 @@
 #!/bin/bash
-# Walks s3cmd through the object API. Arguments: bucket. Runs in an empty directory.
+# Walks s3cmd through the object API. Arguments: bucket, further options of s3cmd. Runs in an empty directory.
 set -euo pipefail
-bucket=$1 host=${S3_ENDPOINT#http://}
+bucket=$1 options=("${@:2}") host=${S3_ENDPOINT#http://}
 fail() { echo "FAILED: $*" >&2; exit 1; }
 cat >config <<END
 [default]
@@ -15,7 +15,7 @@ max_retries = 1
 multipart_chunk_size_mb = 5
 END
 unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
-c() { s3cmd -c config --no-progress "$@"; }
+c() { s3cmd -c config --no-progress "${options[@]}" "$@"; }
 
 c mb "s3://$bucket"
 head -c 100000 /dev/urandom >small
