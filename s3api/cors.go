@@ -57,6 +57,7 @@ func (q *request) answerOrigin() {
 // authenticated for it, and it tells nothing but what the bucket's rules allow.
 func (q *request) preflight() error {
 	q.operation = "PreflightCors"
+	q.w.Header().Add("Vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method")
 	origin, method := q.r.Header.Get("Origin"), q.r.Header.Get("Access-Control-Request-Method")
 	switch {
 	case origin == "":
@@ -77,8 +78,6 @@ func (q *request) preflight() error {
 		return s3err.New(codeAccessForbidden, "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, "+
 			"request method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec.")
 	}
-	h := q.w.Header()
-	h.Add("Vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method")
-	r.Answer(h, origin, headers, true)
+	r.Answer(q.w.Header(), origin, headers, true)
 	return q.writeEmpty(http.StatusOK)
 }
