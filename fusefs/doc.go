@@ -51,7 +51,9 @@
 // # Several mounts
 //
 // Each mount has its own Invalidator, which hears of what the others change in names and attributes (as of what S3
-// changes), and Peers tell of bytes. A mount whose root is a directory, or that shows other owners, looks at FS
+// changes), and Peers tell of bytes. While there are several, what is opened for writing is not cached (FOPEN_DIRECT_IO): a
+// write through the cache holds the locks of its pages until it is answered, so two that share a page could not both have
+// the other's kernel forget it before that. What remains cached are the pages of readers, and of mmap. A mount whose root is a directory, or that shows other owners, looks at FS
 // through a window (window.go). That two mounts never wait for each other's kernels for ever is in waits.go.
 //
 // # Interrupts

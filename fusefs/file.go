@@ -38,7 +38,7 @@ func (d *door) opened(h namespace.FileHandle, flags uint32, out *fuse.OpenOut) {
 	}
 	out.Fh = d.files.add(f)
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
-	if d.covered.Load() {
+	if f.direct = d.covered.Load() || f.write && d.opts.WriteThrough && d.opts.Peers.several(); f.direct {
 		out.OpenFlags = fuse.FOPEN_DIRECT_IO
 	}
 }
@@ -120,6 +120,9 @@ func (d *door) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, 
 		return d.append(f, in, data)
 	}
 	defer d.changing(f.Ino(), int64(in.Offset), int64(len(data)))()
+	if f.direct { // a reader may have cached meanwhile what the kernel dropped before it sent this
+		defer d.kernel.InodeNotify(in.NodeId, int64(in.Offset), int64(len(data)))
+	}
 	n, err := f.WriteAt(background, data, int64(in.Offset))
 	if err != nil {
 		d.unwritten.add(in.NodeId)

@@ -79,6 +79,7 @@ func (t *table[T]) drain() []*T {
 type file struct {
 	namespace.FileHandle
 	write    bool
+	direct   bool // the kernel doesn't use its page cache for it
 	lockers  lockers
 	underWay sync.WaitGroup // requests that nobody may be waiting for any more
 	quiet    bool           // reading it is not to set its access time (O_WRONLY: the kernel completes pages; O_NOATIME)

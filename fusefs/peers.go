@@ -36,13 +36,19 @@ func (p *Peers) change(f func([]*Invalidator) []*Invalidator) {
 	p.all.Store(&all)
 }
 
+// several reports whether there are two or more.
+func (p *Peers) several() bool {
+	all := p.all.Load()
+	return all != nil && len(*all) > 1
+}
+
 // changing is called before this door changes bytes of an inode, and the function that it returns afterwards:
 // length bytes from off, or all from off if length is 0.
 func (d *door) changing(ino namespace.Ino, off, length int64) (changed func()) {
-	all := d.opts.Peers.all.Load()
-	if all == nil || len(*all) < 2 {
+	if !d.opts.Peers.several() {
 		return func() {}
 	}
+	all := d.opts.Peers.all.Load()
 	for _, v := range *all {
 		if v != d.inv {
 			v.mark([]namespace.Change{{Ino: ino}})

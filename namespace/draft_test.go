@@ -373,7 +373,7 @@ func TestUnlinkOpen(t *testing.T) {
 	require.True(t, bytes.Equal(append(data, "more"...), readAll(t, h)))
 	require.NoError(t, h.Close(ctx))
 	require.Zero(t, w.count(t, kZombie))
-	_, err = w.GetAttr(ctx, h.Ino())
+	_, err = w.Open(ctx, h.Ino(), OpenFlags{Read: true})
 	requireKind(t, NotFound, err)
 	_, err = h.ReadAt(ctx, make([]byte, 1), 0)
 	requireKind(t, BadHandle, err)

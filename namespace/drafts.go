@@ -78,7 +78,7 @@ func (t *txn) dropUnsettled(ino Ino, n *inodeRec) error {
 // dropZombies removes the inodes that had no name, but were open, when the last run ended. It is part of
 // recovery, after settleDrafts.
 func (fs *FS) dropZombies(ctx context.Context) error {
-	return fs.eachListed(ctx, kZombie, func(t *txn, ino Ino) error { return t.eraseZombie(ino) })
+	return fs.eachListed(ctx, kZombie, func(t *txn, ino Ino) error { return t.eraseZombie(ino, nil) })
 }
 
 // eachListed runs fn for each inode that has a key of the kind, some in each update.

@@ -93,6 +93,7 @@ func (fs *FS) release(ctx context.Context, f *file) {
 	if !last {
 		return
 	}
+	o := f.overlay()
 	f.mu.Lock()
 	f.discard()
 	refused := f.refused
@@ -104,15 +105,16 @@ func (fs *FS) release(ctx context.Context, f *file) {
 	if !zombie {
 		return
 	}
-	err := fs.update(context.WithoutCancel(ctx), metastore.Reclaim, nil, func(t *txn) error { return t.eraseZombie(f.ino) })
+	err := fs.update(context.WithoutCancel(ctx), metastore.Reclaim, nil, func(t *txn) error { return t.eraseZombie(f.ino, &o) })
 	fs.files.unbury([]Ino{f.ino})
 	if err != nil {
 		fs.log.Warn("namespace: a removed file keeps its room until the next start", "ino", f.ino, "err", err)
 	}
 }
 
-// eraseZombie removes an inode that lost its last name while it was open.
-func (t *txn) eraseZombie(ino Ino) error {
+// eraseZombie removes an inode that lost its last name while it was open. Who holds it in another way than by a handle
+// (O_PATH) goes on to see what it was, unless o is nil.
+func (t *txn) eraseZombie(ino Ino, o *overlay) error {
 	if err := t.Delete(zombieKey(ino)); err != nil {
 		return err
 	}
@@ -122,6 +124,14 @@ func (t *txn) eraseZombie(ino Ino) error {
 	}
 	if err != nil || n.Nlink > 0 || n.hung() {
 		return err
+	}
+	if o != nil {
+		was := *n
+		if o.known {
+			was.Size, was.Mtime, was.Ctime = o.size, o.mtime, o.ctime
+		}
+		t.depart(ino, &was)
+		t.left[ino].Ctime = was.Ctime
 	}
 	return t.eraseInode(ino, n)
 }

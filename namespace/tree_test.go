@@ -355,6 +355,17 @@ func TestDeparted(t *testing.T) {
 	_, err = w.ReadDir(ctx, d.Ino, "", 10, false)
 	requireKind(t, NotFound, err)
 
+	h := create(t, w.View, w.bucket, "f") // open when it is removed
+	_, err = h.WriteAt(ctx, []byte("written"), 0)
+	require.NoError(t, err)
+	require.NoError(t, w.Unlink(ctx, w.bucket, "f"))
+	before := w.attr(t, h.Ino())
+	require.NoError(t, h.Close(ctx))
+	after := w.attr(t, h.Ino())
+	require.EqualValues(t, 7, after.Size)
+	after.Blocks = before.Blocks
+	require.Equal(t, before, after)
+
 	for range departedMost {
 		_, err := w.Mkdir(ctx, w.bucket, "d", NewNode{Mode: 0o755})
 		require.NoError(t, err)
