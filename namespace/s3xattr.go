@@ -18,8 +18,8 @@ const (
 	s3ETag      = s3Space + "etag"
 	s3VersionID = s3Space + "version-id"
 	s3Checksum  = s3Space + "checksum."
-	s3FileMode  = s3Space + "file-mode" // of a bucket's directory
-	s3DirMode   = s3Space + "dir-mode"  // of a bucket's directory
+	s3FileMode  = s3Space + "file-mode"       // of a bucket's directory
+	s3DirMode   = s3Space + "dir-mode"        // of a bucket's directory
 	s3Exclude   = s3Space + "version-exclude" // of a bucket's directory
 	s3Type      = s3Space + "content-type"
 
