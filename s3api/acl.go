@@ -383,10 +383,10 @@ func (q *request) putObjectACL() error {
 	}
 	err = q.view.SetObjectACL(q.ctx(), q.bucket, q.key, version, func(raw []byte, info namespace.BucketInfo, s tenancy.Settings) ([]byte, error) {
 		if s.Ownership() == tenancy.OwnerEnforced {
-			// What says no more than that the owner has all rights is so anyway, and S3 takes it: tools write
-			// back what they read.
-			owner := info.Owner.Canonical()
-			if a, err := list(owner, owner); err != nil || !ownersOnly(a, info.Owner) {
+			// What says no more than that the owner has all rights is so anyway, and tools write back what they
+			// read. Where the owner himself set the ownership, it is refused as on AWS.
+			owner, byDefault := info.Owner.Canonical(), len(s[tenancy.SettingOwnership]) == 0
+			if a, err := list(owner, owner); err != nil || !byDefault || !ownersOnly(a, info.Owner) {
 				return nil, cmp.Or(err, aclsOff())
 			}
 			return raw, nil

@@ -141,11 +141,15 @@ func (q *request) copyPart() error {
 		}
 		off, length = r.Offset, r.Length
 	}
-	p, err := q.view.CopyPart(q.ctx(), src.Bucket, src.Key, opts, off, length, q.bucket, q.key, q.uploadID(), n)
+	u, err := q.view.LookupUpload(q.ctx(), q.bucket, q.key, q.uploadID())
+	if err != nil {
+		return err
+	}
+	p, err := q.view.CopyPart(q.ctx(), src.Bucket, src.Key, opts, off, length, q.bucket, q.key, u.ID, n)
 	if err != nil {
 		return notModifiedAsFailed(err)
 	}
-	q.w.Header().Set(sseHeader, "AES256")
+	tellEncryption(q.w.Header(), u.Headers)
 	return q.writeXML(http.StatusOK, copyResult{XMLName: xml.Name{Local: "CopyPartResult"}, NS: xmlns,
 		LastModified: xmlTime(p.LastModified), ETag: quoted(p.ETag), Sums: sumDocs(namespace.Checksums{Algorithm: p.Checksums.Algorithm, Value: p.Checksums.Value})})
 }
