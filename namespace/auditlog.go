@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"k3fs/chunkstore"
@@ -108,7 +109,7 @@ func (rs *refusals) note(v *View, tenant tenancy.TenantID, op string, why *Refus
 		}
 		e = mine[k]
 		if e.Event == "" {
-			e = audit.Event{Event: "refused", Account: k.account, AccessKey: k.accessKey, Bucket: k.bucket, Key: why.Key, Detail: op + ": " + why.Why}
+			e = audit.Event{Event: "refused", Account: k.account, AccessKey: k.accessKey, Bucket: k.bucket, Key: why.Key, Detail: strings.TrimPrefix(op+": "+why.Why, ": ")}
 			v.fs.stampEvent(&e)
 		}
 	}
