@@ -12,7 +12,7 @@ import (
 // "Temporary names").
 var defaultExclude = exclude{
 	"*.tmp", "*.temp", "*.part", "*.crdownload", // of downloads and many others
-	"*~", ".*.sw?", "4913", // vim
+	"*~", ".*.sw?", "4913", "sed??????", // vim, sed -i
 	".#*", "#*#", // Emacs
 	".goutputstream-*", ".~lock.*#", "~$*", // GNOME, LibreOffice, Microsoft Office
 	".nfs*", ".fuse_hidden*", ".rsync-tmp/*", // files that were removed while open, rsync --partial-dir

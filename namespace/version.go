@@ -84,15 +84,18 @@ func (t *txn) slotOf(dir *inodeRec, stored string) (slot, error) {
 
 // keeps reports whether the version that n is stays when it leaves the key.
 func (s *slot) keeps(n *inodeRec) bool {
-	if n.Published == nil || s.state == unversioned {
+	if n.Published == nil || s.state == unversioned || s.spare(n) {
 		return false
 	}
 	return n.Version != "" || s.state == enabled && !s.temp
 }
 
+// spare reports whether the key is a temporary name of a file that has another: git gives a file its name by a link.
+func (s *slot) spare(n *inodeRec) bool { return s.temp && n.Nlink > 1 && Type(n.Type) == File }
+
 // marks reports whether the mount puts a delete marker where n leaves the key.
 func (s *slot) marks(n *inodeRec) bool {
-	return n.Published != nil && s.state != unversioned && (n.Version != "" || !s.temp)
+	return n.Published != nil && s.state != unversioned && (n.Version != "" || !s.temp) && !s.spare(n)
 }
 
 // versionID is how S3 names the version.

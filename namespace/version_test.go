@@ -453,6 +453,13 @@ func TestTemporaryNames(t *testing.T) {
 	w.unlink(t, "f~")
 	require.Empty(t, w.history(t, "f~"))
 
+	ino := w.write(t, "l.tmp", "linked") // as git does
+	_, err := w.Link(bg, ino, w.bucket, "linked")
+	require.NoError(t, err)
+	w.unlink(t, "l.tmp")
+	require.Equal(t, "linked*", w.history(t, "linked"))
+	require.Empty(t, w.history(t, "l.tmp"))
+
 	w.putText(t, "s.tmp", "by S3")
 	require.Equal(t, "by S3*", w.history(t, "s.tmp"))
 	w.write(t, "s.tmp", "x")

@@ -35,13 +35,16 @@ type modelHistory struct {
 
 var versionNames = []string{"a", "b", "c", "d/a", "t.tmp"}
 
+// spare: a temporary name among several.
+func (f *modelFile) spare(temp bool) bool { return temp && len(f.keys) > 1 }
+
 func (m *modelHistory) number() int { m.next++; return m.next }
 
 // temporary reports whether the mount's use of a name makes no version.
 func temporary(key string) bool { return strings.HasSuffix(key, ".tmp") }
 
 func (m *modelHistory) keeps(f *modelFile, temp bool) bool {
-	return m.state != unversioned && (f.id != 0 || m.state == enabled && !temp)
+	return m.state != unversioned && (f.id != 0 || m.state == enabled && !temp) && !f.spare(temp)
 }
 
 func (m *modelHistory) hang(key string, v modelVersion) {
@@ -157,7 +160,7 @@ func (m *modelHistory) write(key, content string) {
 
 func (m *modelHistory) remove(key string) {
 	f := m.files[key]
-	marks := m.state != unversioned && (f.id != 0 || !temporary(key))
+	marks := m.state != unversioned && (f.id != 0 || !temporary(key)) && !f.spare(temporary(key))
 	m.vacate(key, temporary(key))
 	if marks {
 		m.mark(key)
@@ -166,7 +169,7 @@ func (m *modelHistory) remove(key string) {
 
 // leave takes f from a key to another, to which it comes.
 func (m *modelHistory) leave(f *modelFile, from string, vacant bool) {
-	marks := vacant && m.state != unversioned && (f.id != 0 || !temporary(from))
+	marks := vacant && m.state != unversioned && (f.id != 0 || !temporary(from)) && !f.spare(temporary(from))
 	if m.keeps(f, temporary(from)) {
 		m.hang(from, f.modelVersion)
 	}

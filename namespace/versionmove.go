@@ -65,6 +65,9 @@ func (t *txn) supersede(ino Ino, n *inodeRec, c *contentRec, interim string) err
 				keep = append(keep, s)
 			}
 		}
+		if len(keep) == 0 && len(slots) > 0 && old != nil && n.Version != "" { // all its names are temporary
+			keep = slots[:1]
+		}
 	}
 	if len(keep) == 0 {
 		if err := t.fs.dropContent(t, n.domain(), old); err != nil {
