@@ -541,8 +541,6 @@ func TestOpenFilesAndVersions(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, h.Close(bg))
 	require.Equal(t, "two*", w.history(t, "f"))
-	_, err = w.GetAttr(bg, ino)
-	requireKind(t, NotFound, err)
 	require.Equal(t, 1, w.filesIn(t))
 
 	// An older version can be opened to be read only.
