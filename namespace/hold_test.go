@@ -379,3 +379,51 @@ func TestHoldsAreAudited(t *testing.T) {
 	_, err = w.AuditHead(bg, true)
 	require.ErrorIs(t, err, audit.ErrTampered)
 }
+
+// A regime counts from the publication by the clock of locks, also where the content was stored before and the
+// host's clock, which stamps files, is another than it was then.
+func TestRegimesCountByTheClockOfLocks(t *testing.T) {
+	clock := &hostClock{wall: time.Now()}
+	w := newWorldWith(t, clock.options())
+	w.versioning(t, "bucket", VersioningEnabled)
+	for _, key := range []string{"source", "a", "b"} {
+		w.putIn(t, key, []byte(key))
+	}
+	h := create(t, w.View, w.bucket, "synced")
+	_, err := h.Append(bg, []byte("synced"))
+	require.NoError(t, err)
+	require.NoError(t, h.Fsync(bg))
+	clock.pass(20 * time.Hour) // the clock of files stays behind
+	require.NoError(t, h.Flush(bg))
+	require.NoError(t, h.Close(bg))
+	require.NoError(t, w.Rename(bg, w.bucket, "a", w.bucket, "renamed", 0))
+	require.NoError(t, w.RenameObject(bg, "bucket", "b", "renamed-object", Conditions{}, Conditions{}))
+	_, err = w.CopyObject(bg, "bucket", "source", "bucket", "copied", CopyOptions{})
+	require.NoError(t, err)
+	w.putIn(t, "put", []byte("put"))
+	w.hold(t, Hold{Bucket: "bucket", Period: 10 * time.Hour})
+	for _, key := range []string{"put", "copied", "renamed", "renamed-object", "synced"} {
+		err := w.erase(key, w.versionOf(t, key), false)
+		require.Truef(t, isKind(err, NotPermitted), "%s: %v", key, err)
+	}
+	require.NoError(t, w.erase("source", w.versionOf(t, "source"), false))
+}
+
+// A directory that was made and not put is listed as an object, and can be locked, but has no content that a key
+// could keep: what would end the lock is refused.
+func TestLockOfMadeDirectory(t *testing.T) {
+	w, _ := newLocked(t, LockConfig{})
+	w.mkdir(t, w.bucket, "d")
+	_, err := w.SetLegalHold(bg, "bucket", "d/", "", true)
+	require.NoError(t, err)
+	for _, o := range []DeleteOptions{{}, {Version: "null"}} {
+		_, err = w.DeleteObject(bg, "bucket", "d/", o)
+		requireKind(t, NotPermitted, err)
+	}
+	_, err = w.PutObject(bg, "bucket", "d/", bodyOf([]byte("x")), PutOptions{})
+	requireKind(t, NotPermitted, err)
+	requireKind(t, NotPermitted, w.Rmdir(bg, w.bucket, "d"))
+	lock, _, err := w.LockOf(bg, "bucket", "d/", "null", tenancy.GetObjectLegalHold)
+	require.NoError(t, err)
+	require.True(t, lock.LegalHold)
+}

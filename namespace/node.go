@@ -157,7 +157,8 @@ func (v *View) Mknod(ctx context.Context, parent Ino, name string, n NewNode) (A
 		if err != nil {
 			return err
 		}
-		c.ETag, c.Time = newETag(contentID(c.ID)), t.now
+		c.ETag = newETag(contentID(c.ID))
+		t.date(&c)
 		rec.Published = &c
 		s, err := t.slotOf(p, rec.Name)
 		if err != nil {

@@ -266,7 +266,7 @@ func (v *View) publish(t *txn, b *bucketDir, objectKey string, p *published) (Ob
 	if err != nil {
 		return ObjectInfo{}, err
 	}
-	c.Time = t.now
+	t.date(&c)
 	var meta *objectRec
 	if len(p.object.Headers)+len(p.object.Meta)+len(p.object.Tags)+len(p.object.ACL) > 0 {
 		meta = &p.object

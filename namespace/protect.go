@@ -180,6 +180,9 @@ func (n *inodeRec) published() int64 {
 	return n.Published.since()
 }
 
+// date says that a content is published now, by both clocks.
+func (t *txn) date(c *contentRec) { c.Time, c.Since = t.now, t.fs.madeAt(t.now) }
+
 // since is when a content was made, by the trusted clock.
 func (c *contentRec) since() int64 {
 	if c.Since != 0 {
@@ -231,7 +234,7 @@ func (fs *FS) keepsVersions(r metastore.Reader, ino Ino, n *inodeRec) (bool, err
 	if err != nil || state == unversioned || n.Version != "" {
 		return state != unversioned, err
 	}
-	if state == suspended || Type(n.Type) == Symlink {
+	if state == suspended || n.Published == nil { // a symlink, a directory that was only made: they are no versions
 		return false, nil
 	}
 	names, err := namesOf(r, ino, n)

@@ -134,7 +134,8 @@ func (f *file) publish(ctx context.Context, door Observer) error {
 	var was, now *contentRec
 	version := ""
 	stored, err := f.store(ctx, l, func(t *txn, n *inodeRec, c contentRec) error {
-		c.ETag, c.Time = newETag(contentID(c.ID)), t.now
+		c.ETag = newETag(contentID(c.ID))
+		t.date(&c)
 		was, now = n.Published, &c
 		draft := n.Draft
 		if n.unsettled() {
@@ -202,7 +203,8 @@ func (f *file) issued(version string) {
 func (t *txn) promote(ino Ino, n *inodeRec, interim string) error {
 	c := n.Draft
 	n.Draft = nil
-	c.ETag, c.Time = newETag(contentID(c.ID)), t.now
+	c.ETag = newETag(contentID(c.ID))
+	t.date(c)
 	if err := t.supersede(ino, n, c, interim); err != nil {
 		return err
 	}

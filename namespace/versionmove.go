@@ -171,7 +171,7 @@ func (t *txn) come(to slot, n *inodeRec) error {
 		return t.bring(to, n)
 	}
 	if to.state != unversioned || n.Seq != 0 {
-		n.Published.Time = t.now
+		t.date(n.Published)
 	}
 	return t.newVersion(to, n)
 }
