@@ -151,7 +151,7 @@ func Defaults() Config {
 		Admin:   AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
 		Control: ControlConfig{Listen: control.Socket},
 		Limits:  LimitsConfig{Memory: 352 << 20, StopDeadline: 9 * time.Second},
-		Locks:   LocksConfig{MaxRetention: 100 * 366 * 24 * time.Hour, MaxJump: 25 * time.Hour, MaxOff: 30 * 24 * time.Hour},
+		Locks:   LocksConfig{MaxRetention: 200 * 366 * 24 * time.Hour, MaxJump: 25 * time.Hour, MaxOff: 30 * 24 * time.Hour},
 	}
 }
 
