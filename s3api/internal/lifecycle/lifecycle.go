@@ -52,6 +52,19 @@ type Filter struct {
 	}
 }
 
+// choices is how many things the filter names side by side. More than one is ambiguous, and what is not meant would go.
+func (f *Filter) choices() (n int) {
+	if f == nil {
+		return 0
+	}
+	for _, is := range []bool{f.Prefix != nil && *f.Prefix != "", f.Tag != nil, f.GreaterThan != nil, f.LessThan != nil, f.And != nil} {
+		if is {
+			n++
+		}
+	}
+	return n
+}
+
 // Tag is one that an object must have.
 type Tag struct{ Key, Value string }
 
@@ -109,7 +122,7 @@ func (r *Rule) check() error {
 		return invalid("ID length should not exceed allowed limit of 255")
 	case r.Status != "Enabled" && r.Status != "Disabled":
 		return malformed()
-	case r.Prefix != nil && r.Filter != nil, r.Prefix == nil && r.Filter == nil:
+	case r.Prefix != nil && r.Filter != nil, r.Prefix == nil && r.Filter == nil, r.Filter.choices() > 1:
 		return malformed()
 	case len(r.Transitions)+len(r.NoncurrentTransitions) > 0:
 		for _, t := range r.Transitions {

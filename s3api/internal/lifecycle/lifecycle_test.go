@@ -65,3 +65,16 @@ func TestGivesUp(t *testing.T) {
 	_, ok = r.GivesUp("b", noon, time.Hour)
 	require.False(t, ok)
 }
+
+// A filter that names two things outside of And could be meant either way, so it is refused.
+func TestAmbiguousFilters(t *testing.T) {
+	for _, filter := range []string{
+		"<Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag>",
+		"<Tag><Key>k</Key><Value>v</Value></Tag><And><Prefix>a</Prefix></And>",
+		"<ObjectSizeGreaterThan>1</ObjectSizeGreaterThan><ObjectSizeLessThan>9</ObjectSizeLessThan>",
+	} {
+		var r Rule
+		require.NoError(t, xml.Unmarshal([]byte("<Rule><Filter>"+filter+"</Filter><Status>Enabled</Status><Expiration><Days>1</Days></Expiration></Rule>"), &r))
+		require.Error(t, (&Config{Rules: []Rule{r}}).Check(), filter)
+	}
+}
