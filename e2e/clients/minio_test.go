@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -124,4 +125,69 @@ func TestWrongCredentials(t *testing.T) {
 		err = c.RemoveObject(ctx, "secret", "key", minio.RemoveObjectOptions{})
 		require.Contains(t, []int{403, 404}, minio.ToErrorResponse(err).StatusCode, want)
 	}
+}
+
+// TestMinioGoLocks walks minio-go through versions, retention and legal hold.
+func TestMinioGoLocks(t *testing.T) {
+	d := harness.Start(t, harness.Options{})
+	ctx, bucket := context.Background(), "minio-locks"
+	c, err := minio.New(d.S3, &minio.Options{
+		Creds: credentials.NewStaticV4(harness.AccessKey, harness.SecretKey, ""), Region: harness.Region, MaxRetries: 1,
+	})
+	require.NoError(t, err)
+	require.NoError(t, c.MakeBucket(ctx, bucket, minio.MakeBucketOptions{ObjectLocking: true}))
+	mode, days, unit := minio.Governance, uint(2), minio.Days
+	require.NoError(t, c.SetObjectLockConfig(ctx, bucket, &mode, &days, &unit))
+	_, gotMode, gotDays, gotUnit, err := c.GetObjectLockConfig(ctx, bucket)
+	require.NoError(t, err)
+	require.Equal(t, []any{mode, days, unit}, []any{*gotMode, *gotDays, *gotUnit})
+
+	put := func(text string, o minio.PutObjectOptions) string {
+		o.SendContentMd5 = true
+		info, err := c.PutObject(ctx, bucket, "k", bytes.NewReader([]byte(text)), int64(len(text)), o)
+		require.NoError(t, err)
+		return info.VersionID
+	}
+	until := time.Now().UTC().Add(48 * time.Hour).Truncate(time.Second)
+	first := put("one", minio.PutObjectOptions{LegalHold: minio.LegalHoldEnabled})
+	second := put("two", minio.PutObjectOptions{Mode: minio.Compliance, RetainUntilDate: until})
+
+	info, err := c.StatObject(ctx, bucket, "k", minio.StatObjectOptions{VersionID: first})
+	require.NoError(t, err)
+	require.Equal(t, "GOVERNANCE", info.Metadata.Get("X-Amz-Object-Lock-Mode"))
+	hold, err := c.GetObjectLegalHold(ctx, bucket, "k", minio.GetObjectLegalHoldOptions{VersionID: first})
+	require.NoError(t, err)
+	require.Equal(t, minio.LegalHoldEnabled, *hold)
+	gotRetention, gotUntil, err := c.GetObjectRetention(ctx, bucket, "k", second)
+	require.NoError(t, err)
+	require.Equal(t, minio.Compliance, *gotRetention)
+	require.True(t, until.Equal(*gotUntil))
+
+	refused := func(err error) {
+		require.Equal(t, "AccessDenied", minio.ToErrorResponse(err).Code, "%v", err)
+	}
+	remove := func(id string, bypass bool) error {
+		return c.RemoveObject(ctx, bucket, "k", minio.RemoveObjectOptions{VersionID: id, GovernanceBypass: bypass})
+	}
+	refused(remove(first, true))
+	refused(remove(second, true))
+	sooner, governance := until.Add(-time.Hour), minio.Governance
+	for _, bypass := range []bool{false, true} {
+		refused(c.PutObjectRetention(ctx, bucket, "k", minio.PutObjectRetentionOptions{
+			VersionID: second, Mode: &governance, RetainUntilDate: &sooner, GovernanceBypass: bypass}))
+	}
+	off := minio.LegalHoldDisabled
+	require.NoError(t, c.PutObjectLegalHold(ctx, bucket, "k", minio.PutObjectLegalHoldOptions{VersionID: first, Status: &off}))
+	refused(remove(first, false))
+	require.NoError(t, remove(first, true))
+	require.NoError(t, remove("", false)) // a delete marker
+
+	var seen []string
+	for o := range c.ListObjects(ctx, bucket, minio.ListObjectsOptions{WithVersions: true, Recursive: true}) {
+		require.NoError(t, o.Err)
+		if !o.IsDeleteMarker {
+			seen = append(seen, o.VersionID)
+		}
+	}
+	require.Equal(t, []string{second}, seen)
 }

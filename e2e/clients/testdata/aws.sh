@@ -53,5 +53,28 @@ api upload-part --bucket "$bucket" --key aborted --upload-id "$up" --part-number
 api list-parts --bucket "$bucket" --key aborted --upload-id "$up" | grep >/dev/null '"Size": 100000' || fail list-parts
 api abort-multipart-upload --bucket "$bucket" --key aborted --upload-id "$up"
 s3 rm "s3://$bucket/from-stdin"
+
+# Versions and locks.
+kept=$bucket-kept
+api create-bucket --bucket "$kept" --object-lock-enabled-for-bucket >/dev/null
+[ "$(api get-bucket-versioning --bucket "$kept" --query Status --output text)" = Enabled ] || fail "lock implies versions"
+first=$(api put-object --bucket "$kept" --key k --body small --query VersionId --output text)
+s3 cp tree/a/1 "s3://$kept/k"
+s3 rm "s3://$kept/k"
+if s3 cp "s3://$kept/k" x.out 2>/dev/null; then fail "read behind a delete marker"; fi
+api get-object --bucket "$kept" --key k --version-id "$first" x.out >/dev/null && cmp small x.out
+[ "$(api list-object-versions --bucket "$kept" --prefix k --query '[length(Versions), length(DeleteMarkers)]' --output text | tr '\t' ' ')" = "2 1" ] || fail list-object-versions
+api put-object-legal-hold --bucket "$kept" --key k --version-id "$first" --legal-hold Status=ON
+if api delete-object --bucket "$kept" --key k --version-id "$first" 2>err; then fail "removed what is under legal hold"; fi
+grep >/dev/null AccessDenied err || fail "legal hold: $(cat err)"
+api put-object-legal-hold --bucket "$kept" --key k --version-id "$first" --legal-hold Status=OFF
+api put-object-retention --bucket "$kept" --key k --version-id "$first" --retention "Mode=GOVERNANCE,RetainUntilDate=$(date -u -d '+1 day' +%Y-%m-%dT%H:%M:%SZ)"
+if api delete-object --bucket "$kept" --key k --version-id "$first" 2>err; then fail "removed what is retained"; fi
+grep >/dev/null AccessDenied err || fail "retention: $(cat err)"
+api delete-object --bucket "$kept" --key k --version-id "$first" --bypass-governance-retention >/dev/null
+api list-object-versions --bucket "$kept" --query '[Versions, DeleteMarkers][].[VersionId]' --output text | while read -r id; do
+  api delete-object --bucket "$kept" --key k --version-id "$id" >/dev/null
+done
+api delete-bucket --bucket "$kept"
 aws s3 rb --force "s3://$bucket" >/dev/null
 if api head-bucket --bucket "$bucket" 2>/dev/null; then fail rb; fi

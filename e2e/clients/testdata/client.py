@@ -3,6 +3,7 @@ import datetime
 import hashlib
 import os
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -259,8 +260,83 @@ def deletes():
     refused(404, s3.head_bucket, Bucket=BUCKET)
 
 
+def versions():
+    b = BUCKET + "-versions"
+    s3.create_bucket(Bucket=b)
+    s3.put_object(Bucket=b, Key="k", Body=b"null")
+    s3.put_bucket_versioning(Bucket=b, VersioningConfiguration={"Status": "Enabled"})
+    assert s3.get_bucket_versioning(Bucket=b)["Status"] == "Enabled"
+    ids = ["null"] + [s3.put_object(Bucket=b, Key="k", Body=b"v%d" % i)["VersionId"] for i in (1, 2)]
+    marker = s3.delete_object(Bucket=b, Key="k")
+    assert marker["DeleteMarker"], marker
+    refused("NoSuchKey", s3.get_object, Bucket=b, Key="k")
+    refused(405, s3.head_object, Bucket=b, Key="k", VersionId=marker["VersionId"])
+    pages = list(s3.get_paginator("list_object_versions").paginate(Bucket=b, PaginationConfig={"PageSize": 1}))
+    assert [v["VersionId"] for p in pages for v in p.get("Versions", [])] == ids[::-1], pages
+    assert [(m["VersionId"], m["IsLatest"]) for p in pages for m in p.get("DeleteMarkers", [])] == [(marker["VersionId"], True)]
+    for i, body in zip(ids, (b"null", b"v1", b"v2")):
+        assert s3.get_object(Bucket=b, Key="k", VersionId=i)["Body"].read() == body
+    s3.delete_object(Bucket=b, Key="k", VersionId=marker["VersionId"])
+    assert s3.get_object(Bucket=b, Key="k")["VersionId"] == ids[2]
+    s3.copy_object(Bucket=b, Key="k", CopySource={"Bucket": b, "Key": "k", "VersionId": ids[1]})
+    assert s3.get_object(Bucket=b, Key="k")["Body"].read() == b"v1"
+    refused("NoSuchVersion", s3.get_object, Bucket=b, Key="k", VersionId=marker["VersionId"])
+    refused("BucketNotEmpty", s3.delete_bucket, Bucket=b)
+    empty(b)
+
+
+def empty(b, **how):
+    for p in s3.get_paginator("list_object_versions").paginate(Bucket=b):
+        for v in p.get("Versions", []) + p.get("DeleteMarkers", []):
+            s3.delete_object(Bucket=b, Key=v["Key"], VersionId=v["VersionId"], **how)
+    s3.delete_bucket(Bucket=b)
+
+
+def locks():
+    b = BUCKET + "-locks"
+    refused("ObjectLockConfigurationNotFoundError", s3.get_object_lock_configuration, Bucket=BUCKET)
+    s3.create_bucket(Bucket=b, ObjectLockEnabledForBucket=True)
+    assert s3.get_bucket_versioning(Bucket=b)["Status"] == "Enabled"
+    refused("InvalidBucketState", s3.put_bucket_versioning, Bucket=b, VersioningConfiguration={"Status": "Suspended"})
+    s3.put_object_lock_configuration(Bucket=b, ObjectLockConfiguration={
+        "ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}})
+    assert s3.get_object_lock_configuration(Bucket=b)["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]["Days"] == 1
+    v = s3.put_object(Bucket=b, Key="k", Body=b"held")["VersionId"]
+    assert s3.head_object(Bucket=b, Key="k")["ObjectLockMode"] == "GOVERNANCE"
+    refused("AccessDenied", s3.delete_object, Bucket=b, Key="k", VersionId=v)
+    answer = s3.delete_objects(Bucket=b, Delete={"Objects": [{"Key": "k", "VersionId": v}]})
+    assert answer["Errors"][0]["Code"] == "AccessDenied", answer
+    later = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(days=30)
+    s3.put_object_retention(Bucket=b, Key="k", VersionId=v, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": later})
+    assert s3.get_object_retention(Bucket=b, Key="k", VersionId=v)["Retention"]["RetainUntilDate"] == later
+    sooner = later - datetime.timedelta(days=10)
+    shorter = dict(Bucket=b, Key="k", VersionId=v, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": sooner})
+    refused("AccessDenied", s3.put_object_retention, **shorter)
+    s3.put_object_retention(BypassGovernanceRetention=True, **shorter)
+    s3.put_object_legal_hold(Bucket=b, Key="k", VersionId=v, LegalHold={"Status": "ON"})
+    assert s3.get_object_legal_hold(Bucket=b, Key="k")["LegalHold"]["Status"] == "ON"
+    refused("AccessDenied", s3.delete_object, Bucket=b, Key="k", VersionId=v, BypassGovernanceRetention=True)
+    s3.delete_object(Bucket=b, Key="k")  # a marker: nothing is lost
+    assert s3.get_object(Bucket=b, Key="k", VersionId=v)["Body"].read() == b"held"
+    refused("BucketNotEmpty", s3.delete_bucket, Bucket=b)
+    s3.put_object_legal_hold(Bucket=b, Key="k", VersionId=v, LegalHold={"Status": "OFF"})
+
+    soon = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(seconds=3)
+    c = s3.put_object(Bucket=b, Key="c", Body=b"c", ObjectLockMode="COMPLIANCE", ObjectLockRetainUntilDate=soon)["VersionId"]
+    for _ in range(120):  # it can be removed when its retention has ended, and not before, whatever is asked
+        try:
+            s3.delete_object(Bucket=b, Key="c", VersionId=c, BypassGovernanceRetention=True)
+            break
+        except ClientError as e:
+            assert e.response["Error"]["Code"] == "AccessDenied", e
+            time.sleep(0.5)
+    assert datetime.datetime.now(datetime.timezone.utc) >= soon, "removed before its retention ended"
+    refused("NoSuchVersion", s3.get_object, Bucket=b, Key="c", VersionId=c)
+    empty(b, BypassGovernanceRetention=True)
+
+
 failed = []
-for step in (buckets, objects, ranges, conditions, unicode_keys, odd_names, listing, multipart, copies, checksums, presigned, deletes):
+for step in (buckets, objects, ranges, conditions, unicode_keys, odd_names, listing, multipart, copies, checksums, presigned, versions, locks, deletes):
     try:
         step()
     except Exception:
