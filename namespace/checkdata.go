@@ -22,7 +22,7 @@ type extentUse struct {
 // so the reaper may have been at it. d is 0 if the owner does not tell.
 func (c *checker) content(d chunkstore.Domain, rec *contentRec, dropped bool, owner string, number uint64) {
 	id := contentID(rec.ID)
-	if rec.Shared && !c.held(rec) {
+	if rec.Shared && !dropped && !c.held(rec) { // an orphan was the last
 		return
 	}
 	c.report.Contents++

@@ -108,6 +108,12 @@ func open(disk *storetest.CrashFS, state *memkv.Store, keys *Authority) (*World,
 // openWith is open with another barrier between data and metadata than the one that is right.
 func openWith(disk *storetest.CrashFS, state *memkv.Store, keys *Authority,
 	barrier func(*chunkstore.Store) func(context.Context) error) (*World, error) {
+	return openOptions(disk, state, keys, barrier, namespace.Options{Authority: keys})
+}
+
+// openOptions is openWith for a namespace with these options; the stores are filled in.
+func openOptions(disk *storetest.CrashFS, state *memkv.Store, keys *Authority,
+	barrier func(*chunkstore.Store) func(context.Context) error, o namespace.Options) (*World, error) {
 	ctx := context.Background()
 	w := &World{disk: disk, keys: keys}
 	var err error
@@ -117,7 +123,8 @@ func openWith(disk *storetest.CrashFS, state *memkv.Store, keys *Authority,
 		return nil, err
 	}
 	w.kv = newDurableKV(state.Crash(state.Pending(), memkv.Options{Barrier: barrier(w.chunks)}))
-	w.FS, err = namespace.Open(ctx, namespace.Options{KV: w.kv, Chunks: w.chunks, Authority: keys, Logger: storetest.Discard})
+	o.KV, o.Chunks, o.Logger = w.kv, w.chunks, storetest.Discard
+	w.FS, err = namespace.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
