@@ -84,8 +84,8 @@ func TestStopInTimeWhoeverStalls(t *testing.T) {
 	require.NoError(t, upload.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
 	_, err = upload.Read(make([]byte, 1))
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the upload waits for its rest")
-	busy := exec.Command("sh", "-c", "exec 3>held; echo draft >&3; exec sleep 60")
-	busy.Dir = bucket
+	// The shell goes there: a child of the process that serves the mount must not before it has executed a program.
+	busy := exec.Command("sh", "-c", `cd "$0" && exec 3>held && echo draft >&3 && exec sleep 60`, bucket)
 	require.NoError(t, busy.Start())
 	t.Cleanup(func() {
 		_ = busy.Process.Kill()

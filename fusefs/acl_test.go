@@ -49,8 +49,9 @@ func TestRealACLOfOtherDoor(t *testing.T) {
 
 	other := view.(*namespace.View).Through(nil)
 	reads := func() bool {
-		cmd := exec.Command("cat", "f")
-		cmd.Dir = bucket
+		// The shell goes there: a child of this process, which serves the mount, must not before it has executed another
+		// program, since until then it stops a part of the runtime.
+		cmd := exec.Command("sh", "-c", `cd "$1" && exec cat f`, "sh", bucket)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1001, Gid: 1001, NoSetGroups: false}}
 		return cmd.Run() == nil
 	}

@@ -60,8 +60,8 @@ func TestKilledWhileTheDiskIsSlow(t *testing.T) {
 				door.put(namespace.RootIno, "f", "content")
 				g := hold(door.fs, op)
 				defer g.open()
-				cmd := exec.Command(command[0], command[1:]...)
-				cmd.Dir = dir
+				// The shell goes there, see TestRealACLOfOtherDoor.
+				cmd := exec.Command("sh", append([]string{"-c", `cd "$0" && exec "$@"`, dir}, command...)...)
 				require.NoError(t, cmd.Start())
 				g.await(t)
 				require.NoError(t, cmd.Process.Signal(sig))

@@ -108,7 +108,7 @@ func (fs *FS) openClock(ctx context.Context) error {
 // storeClock stores the floor.
 func (fs *FS) storeClock(ctx context.Context) error {
 	fs.trusted()
-	return fs.kv.Update(ctx, metastore.Reclaim, func(t metastore.Txn) error {
+	return fs.kv.Update(ctx, metastore.Durable, func(t metastore.Txn) error {
 		return putRec(t, key(kClock), &clockRec{State: fs.clock.Encode()})
 	})
 }

@@ -174,6 +174,15 @@ func (fs *FS) covering(r metastore.Reader, ino Ino, n *inodeRec) ([]hold, error)
 	return found, nil
 }
 
+// heldKey reports whether a hold covers a key of dir's bucket.
+func (t *txn) heldKey(dir *inodeRec, objectKey string) (bool, error) {
+	all, err := t.fs.holdsOf(t, tenancy.TenantID(dir.Owner))
+	now := t.fs.trusted()
+	return slices.ContainsFunc(all, func(h hold) bool {
+		return (h.Bucket == 0 || h.Bucket == dir.Bucket) && strings.HasPrefix(objectKey, h.Prefix) && !h.over(now)
+	}), err
+}
+
 // PlaceHold places a hold on what its Bucket and Prefix say, for its Reason. It is durable on return, and no change
 // that it forbids is answered with success after that.
 func (v *View) PlaceHold(ctx context.Context, h Hold) (Hold, error) {

@@ -427,3 +427,42 @@ func TestLockOfMadeDirectory(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, lock.LegalHold)
 }
+
+// TestHeldTemporaryName: what S3 put under a temporary name and a lock or a hold covers stays there, by its id, when
+// the mount gives the file another name, to which the hold does not reach, and works on under that.
+func TestHeldTemporaryName(t *testing.T) {
+	for name, protect := range map[string]func(w *world, id string){
+		"hold": func(w *world, id string) { w.hold(t, Hold{Bucket: "data", Prefix: "kept/", Reason: "case 1"}) },
+		"legal hold": func(w *world, id string) {
+			require.NoError(t, w.ChangeLockConfig(bg, "data", LockConfig{}))
+			_, err := w.SetLegalHold(bg, "data", "kept/c.tmp", id, true)
+			require.NoError(t, err)
+		},
+	} {
+		for change, do := range map[string]func(w *world){
+			"unlink": func(w *world) { w.unlink(t, "kept/c.tmp") },
+			"rename": func(w *world) { w.rename(t, "kept/c.tmp", "free/c", 0) },
+			"write":  func(w *world) { w.write(t, "free/b", "other") },
+		} {
+			t.Run(name+"/"+change, func(t *testing.T) {
+				w := newVersioned(t)
+				id := w.putText(t, "kept/c.tmp", "bytes")
+				w.putText(t, "free/a", "")
+				kept, name := w.at(t, "kept/c.tmp")
+				file, err := w.Lookup(bg, kept, name)
+				require.NoError(t, err)
+				dir, err := w.Lookup(bg, w.bucket, "free")
+				require.NoError(t, err)
+				_, err = w.Link(bg, file.Ino, dir.Ino, "b")
+				require.NoError(t, err)
+				protect(w, id)
+				do(w)
+				require.Contains(t, w.history(t, "kept/c.tmp"), "bytes")
+				_, err = w.DeleteObject(bg, "data", "kept/c.tmp", DeleteOptions{Version: id})
+				requireKind(t, NotPermitted, err)
+				_, err = w.HeadObject(bg, "data", "kept/c.tmp", ReadOptions{Version: id})
+				require.NoError(t, err)
+			})
+		}
+	}
+}

@@ -58,6 +58,7 @@ type slot struct {
 	key    string
 	state  versioning
 	temp   bool // the mount uses the name for a while: it makes no version
+	held   bool // of such a name: a hold covers it
 
 	settings tenancy.Settings // of the bucket
 	asked    *lockRec         // the lock that a client asks for, in place of the default; nil: for none
@@ -79,7 +80,11 @@ func (t *txn) slotOf(dir *inodeRec, stored string) (slot, error) {
 	if err != nil || len(objectKey) > maxKey {
 		return slot{}, err
 	}
-	return slot{bucket: Ino(dir.Bucket), key: objectKey, state: state, temp: excludedBy(s).match(objectKey), settings: s}, nil
+	at := slot{bucket: Ino(dir.Bucket), key: objectKey, state: state, temp: excludedBy(s).match(objectKey), settings: s}
+	if at.temp {
+		at.held, err = t.heldKey(dir, objectKey)
+	}
+	return at, err
 }
 
 // keeps reports whether the version that n is stays when it leaves the key.
@@ -91,7 +96,10 @@ func (s *slot) keeps(n *inodeRec) bool {
 }
 
 // spare reports whether the key is a temporary name of a file that has another: git gives a file its name by a link.
-func (s *slot) spare(n *inodeRec) bool { return s.temp && n.Nlink > 1 && Type(n.Type) == File }
+// What is locked or held is never spare: the other name may be beyond the hold.
+func (s *slot) spare(n *inodeRec) bool {
+	return s.temp && !s.held && n.Lock == nil && n.Nlink > 1 && Type(n.Type) == File
+}
 
 // marks reports whether the mount puts a delete marker where n leaves the key.
 func (s *slot) marks(n *inodeRec) bool {
