@@ -220,6 +220,10 @@ func (v *View) placeHold(ctx context.Context, h Hold) (Hold, error) {
 		if err := v.fs.withinCap(v.who.Tenant, max(rec.Until-rec.Created, rec.Period)); err != nil {
 			return err
 		}
+		// The clock must not show an earlier time, after a crash, than the hold's.
+		if err := putRec(t, key(kClock), &clockRec{State: t.fs.clock.Encode()}); err != nil {
+			return err
+		}
 		if rec.Until != 0 && rec.Until <= rec.Created {
 			return because(Invalid, "the end of the hold is past")
 		}

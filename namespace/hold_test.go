@@ -466,3 +466,24 @@ func TestHeldTemporaryName(t *testing.T) {
 		}
 	}
 }
+
+// TestRenameWhileSuspended: a held version stays at its key, so the file may be renamed, though what it becomes at the
+// other key is a null version, which the bucket would not keep.
+func TestRenameWhileSuspended(t *testing.T) {
+	for name, rename := range map[string]func(w *world) error{
+		"RenameObject": func(w *world) error { return w.RenameObject(bg, "data", "f", "g", Conditions{}, Conditions{}) },
+		"rename":       func(w *world) error { return w.Rename(bg, w.bucket, "f", w.bucket, "g", 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newVersioned(t)
+			w.putText(t, "f", "bytes")
+			w.versioning(t, "data", VersioningSuspended)
+			w.hold(t, Hold{Bucket: "data"})
+			require.NoError(t, rename(w))
+			require.Equal(t, "[DELETED]* bytes", w.history(t, "f"))
+			require.Equal(t, "[bytes]*", w.history(t, "g"))
+			_, err := w.DeleteObject(bg, "data", "g", DeleteOptions{})
+			requireKind(t, NotPermitted, err)
+		})
+	}
+}

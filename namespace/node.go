@@ -279,11 +279,9 @@ func (t *txn) addLink(ino Ino, n *inodeRec, parent Ino, stored string) error {
 	return t.putInode(ino, n)
 }
 
-// moveLink follows a name of an inode that moved to another place, and stores the inode.
+// moveLink follows a name of an inode that moved to another place, and stores the inode. The caller has asked whether
+// it may move, before the inode became another version.
 func (t *txn) moveLink(ino Ino, n *inodeRec, parent Ino, stored string, newParent Ino, newStored string) error {
-	if err := t.permit(ino, n, actUnname); err != nil {
-		return err
-	}
 	if n.Nlink > 1 && Type(n.Type) != Dir {
 		if err := t.Delete(linkKey(ino, parent, stored)); err != nil {
 			return err
