@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stretchr/testify/require"
@@ -118,6 +119,9 @@ func (x *explorer) forget() bool {
 	if current && (x.now[v.Key] != x.known[v.ETag] || x.open(v.Key)) || v.Latest && v.Marker && x.now[v.Key] != "" {
 		return false // the model does not say what then becomes of the draft
 	}
+	if v.Latest && x.orphans() {
+		return false // nor if a file comes back to the key that a session has open which was parted from it
+	}
 	x.logf("DELETE %s version %s", v.Key, v.Version)
 	ctx := context.Background()
 	done, err := x.w.View.DeleteObject(ctx, bucket, v.Key, namespace.DeleteOptions{Version: v.Version})
@@ -136,6 +140,11 @@ func (x *explorer) forget() bool {
 		}
 	}
 	return true
+}
+
+// orphans reports whether a session has a file open whose name was taken away.
+func (x *explorer) orphans() bool {
+	return slices.ContainsFunc(x.sessions, func(s *session) bool { return s.path == "" && !s.nameless })
 }
 
 // open reports whether a session has the path's file open.
