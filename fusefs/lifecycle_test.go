@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -129,6 +130,29 @@ func TestAsideLeavesTheProcessAlone(t *testing.T) {
 		_, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 		require.NoError(t, err)
 	}
+}
+
+// TestCollectionAside: a collection of garbage that a thread without descriptors ends must not end the process, as it did:
+// the runtime looks there whether anything that it waits for has come.
+func TestCollectionAside(t *testing.T) {
+	r, w, err := os.Pipe() // waited for by epoll
+	require.NoError(t, err)
+	defer w.Close()
+	read := make(chan error, 1)
+	go func() {
+		_, err := r.Read(make([]byte, 1))
+		read <- err
+	}()
+	for range 20 {
+		require.NoError(t, aside(os.Geteuid(), os.Getegid(), func() error {
+			runtime.GC()
+			return nil
+		}))
+	}
+	_, err = w.Write([]byte("x"))
+	require.NoError(t, err)
+	require.NoError(t, <-read)
+	require.NoError(t, r.Close())
 }
 
 func TestReadOnlyMount(t *testing.T) {
