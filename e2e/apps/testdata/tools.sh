@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What people do in a directory. Prints what must not depend on the file system.
 set -euo pipefail
+unset MAKELEVEL MAKEFLAGS MFLAGS # of the make that runs the tests
 
 mkdir -p src/deep/er
 for i in 1 2 3 4 5 6 7 8; do seq "$i" $((i * 500)) >"src/deep/f$i"; done
