@@ -131,22 +131,27 @@ func (fs *FS) checkRetention(t tenancy.TenantID, to Retention) error {
 	return fs.withinCap(t, nanos(to.Until)-now)
 }
 
+// openLockable finds a version of a bucket with Object Lock, for who may do a.
+func (v *View) openLockable(r metastore.Reader, bucket, objectKey, version string, a tenancy.Action) (b *bucketDir, o object, err error) {
+	if b, err = v.openVersionIn(r, bucket, a, objectKey, version); err != nil {
+		return nil, o, err
+	}
+	c, err := LockConfigOf(b.settings)
+	if err == nil && c == nil {
+		err = of(NoLock)
+	}
+	if err != nil {
+		return nil, o, err
+	}
+	o, err = openVersion(r, b, objectKey, version)
+	return b, o, err
+}
+
 // LockOf returns a version's lock, to who may do a, which is GetObjectRetention or GetObjectLegalHold; "" is the
 // current version. NoLock: the bucket has no Object Lock, or the version nothing of what is asked for.
 func (v *View) LockOf(ctx context.Context, bucket, objectKey, version string, a tenancy.Action) (lock ObjectLock, id string, err error) {
 	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
-		b, err := v.openVersionIn(r, bucket, a, objectKey, version)
-		if err != nil {
-			return err
-		}
-		c, err := LockConfigOf(b.settings)
-		if err == nil && c == nil {
-			err = of(NoLock)
-		}
-		if err != nil {
-			return err
-		}
-		o, err := openVersion(r, b, objectKey, version)
+		b, o, err := v.openLockable(r, bucket, objectKey, version, a)
 		if err != nil {
 			return err
 		}
@@ -178,18 +183,7 @@ func (v *View) SetLegalHold(ctx context.Context, bucket, objectKey, version stri
 // changeLock is the update behind them.
 func (v *View) changeLock(ctx context.Context, bucket, objectKey, version string, a tenancy.Action, change func(*txn, *bucketDir, *object) error) error {
 	return v.update(context.WithoutCancel(ctx), metastore.Durable, func(t *txn) error {
-		b, err := v.openVersionIn(t, bucket, a, objectKey, version)
-		if err != nil {
-			return err
-		}
-		c, err := LockConfigOf(b.settings)
-		if err == nil && c == nil {
-			err = of(NoLock)
-		}
-		if err != nil {
-			return err
-		}
-		o, err := openVersion(t, b, objectKey, version)
+		b, o, err := v.openLockable(t, bucket, objectKey, version, a)
 		if err != nil {
 			return err
 		}
