@@ -393,9 +393,6 @@ func (a *attacker) scan(b *book, what string) {
 
 // mayLose fails if a version that is not there as it was is protected.
 func (a *attacker) mayLose(b *book, v *kept, what, how string) {
-	if temporary(v.key) && slices.ContainsFunc(b.order, func(o *kept) bool { return o.id == v.id && o.sum == v.sum }) {
-		return // the file has another name, at which the version is
-	}
 	if !v.released && (v.durable || what != powerCut) {
 		if certain, _ := a.protected(b, v, false); certain {
 			a.fail("protected bytes %s by %s: %s/%s version %s, %+v", how, what, b.name, v.key, v.id, v.lock)
