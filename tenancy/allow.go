@@ -15,6 +15,7 @@ const (
 	ofBucket                  // a bucket and what is in it: Owner must be the tenant, or the bucket's rules allow it
 	ofMount                   // as ofTenant, for the root account only
 	ofHold                    // as ofMount; of a bucket, its policy lets others do it, and can deny it to all
+	ofNode                    // the whole store: for the root account of the tenant that operates it
 )
 
 // scopeOf knows every action; one that it does not know is denied.
@@ -38,6 +39,12 @@ func scopeOf(a Action) scope {
 		return ofMount
 	case PlaceHold, ReleaseHold:
 		return ofHold
+	case CreateAccount, ListAccounts, GetAccount, UpdateAccount, DeleteAccount, CreateAccessKey, ListAccessKeys, UpdateAccessKey,
+		DeleteAccessKey, PutPolicy, GetPolicy, ListPolicies, DeletePolicy, AttachPolicy, GetUsage, GetQuota, PutQuota, RotateTenantKey,
+		ListMounts, EndMount, ListSessions, EndSession, ListShares, RevokeShare:
+		return ofMount
+	case CreateTenant, ListTenants, GetTenant, UpdateTenant, DeleteTenant, PutTenantQuota, GetNode, ConfirmClock, Maintain, RotateNodeKeys:
+		return ofNode
 	}
 	return 0
 }
@@ -65,6 +72,8 @@ func decide(p Principal, a Action, r *Resource, parse policyParser) error {
 		permitted = own || p.known() && r.Owner == 0
 	case ofMount:
 		permitted = p.Root && (own || p.known() && r.Owner == 0)
+	case ofNode:
+		permitted = p.Root && p.Tenant == FirstTenant && p.known()
 	case ofHold:
 		permitted, err = decideHold(p, a, r, own, parse)
 	case ofBucket:

@@ -44,3 +44,22 @@ func TestAllow(t *testing.T) {
 		require.ErrorIs(t, Allow(p.who, "", Resource{Owner: mine}), ErrDenied)
 	}
 }
+
+// What is of the node is for the tenant that operates it; what is of a tenant for that tenant alone.
+func TestAllowAdministration(t *testing.T) {
+	const other TenantID = 2
+	plain := Principal{Tenant: FirstTenant, Account: "ci", AccessKey: "AK"}
+	for _, a := range []Action{CreateTenant, ListTenants, GetTenant, UpdateTenant, DeleteTenant, PutTenantQuota, GetNode, ConfirmClock, Maintain, RotateNodeKeys} {
+		require.NoError(t, Allow(Root(FirstTenant), a, Resource{}), a)
+		for _, who := range []Principal{Root(other), plain, {}, {Root: true}} {
+			require.ErrorIs(t, Allow(who, a, Resource{}), ErrDenied, a)
+		}
+	}
+	for _, a := range []Action{CreateAccount, DeleteAccount, CreateAccessKey, PutPolicy, PutQuota, RotateTenantKey, ListMounts} {
+		require.NoError(t, Allow(Root(other), a, Resource{}), a)
+		for _, who := range []Principal{plain, {}} {
+			require.ErrorIs(t, Allow(who, a, Resource{}), ErrDenied, a)
+		}
+		require.ErrorIs(t, Allow(Root(other), a, Resource{Owner: FirstTenant}), ErrDenied, a)
+	}
+}
