@@ -77,6 +77,13 @@ func TestS3cmd(t *testing.T) {
 	t.Run("v2", func(t *testing.T) { walk(t, d, "bash", testdata(t, "s3cmd.sh"), "s3cmd-v2", "--signature-v2") })
 }
 
+func TestS5cmd(t *testing.T) {
+	harness.NeedTools(t, "bash", "jq", "curl")
+	program := filepath.Join(harness.TempDir(t), "s5cmd")
+	harness.Run(t, exec.Command("go", "build", "-C", filepath.Join(harness.ModuleRoot(), "tools"), "-o", program, "github.com/peak/s5cmd/v2"))
+	walk(t, harness.Start(t, harness.Options{}), "bash", testdata(t, "s5cmd.sh"), program, "s5cmd")
+}
+
 func TestJavaScript(t *testing.T) {
 	harness.NeedTools(t, "node", "npm")
 	js := filepath.Join(harness.ModuleRoot(), "e2e", "js") // .ci/deps installs it

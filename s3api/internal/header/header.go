@@ -179,8 +179,8 @@ type CopySource struct {
 	VersionID   string // empty for the current version
 }
 
-// ParseCopySource reads x-amz-copy-source: "[/]bucket/key[?versionId=id]", URL-encoded. A '+' is a plus sign;
-// a raw '?' that does not begin ?versionId= belongs to the key.
+// ParseCopySource reads x-amz-copy-source: "[/]bucket/key[?versionId=id]", URL-encoded as in a query, where a '+' is a space (so on
+// AWS, and by clients that encode with it); a raw '?' that does not begin ?versionId= belongs to the key.
 func ParseCopySource(value string) (CopySource, error) {
 	invalid := s3err.New(s3err.InvalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
 	path, version := value, ""
@@ -190,11 +190,11 @@ func ParseCopySource(value string) (CopySource, error) {
 			return CopySource{}, s3err.New(s3err.InvalidArgument, "Version id cannot be the empty string")
 		}
 	}
-	path, err := url.PathUnescape(path)
+	path, err := url.QueryUnescape(path)
 	if err != nil {
 		return CopySource{}, invalid
 	}
-	if version, err = url.PathUnescape(version); err != nil {
+	if version, err = url.QueryUnescape(version); err != nil {
 		return CopySource{}, invalid
 	}
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
