@@ -40,6 +40,8 @@ var (
 	ErrStopped = errors.New("metastore: stopped after a failed write")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("metastore: closed")
+	// ErrExceeded: a counter would grow beyond the bound that Add was given.
+	ErrExceeded = errors.New("metastore: counter exceeds its bound")
 )
 
 // Limits of one update, the same for every engine so that code tested on memkv fits badgerkv.
@@ -88,6 +90,15 @@ type Txn interface {
 	Set(key, value []byte) error
 	// Delete removes key; removing a key that is absent is no error.
 	Delete(key []byte) error
+	// Add adds delta to the counter under key when the update commits. A counter that is absent is 0, and one
+	// that becomes 0 is absent. Adding depends on nothing: updates that add to one counter never conflict with
+	// each other, while one that read it with Get conflicts with them. If delta is positive, the counter is
+	// never more than bound when the update has committed: ErrExceeded if it would be. A key that is added to
+	// can't be set, deleted or read with Get in the same update.
+	Add(key []byte, delta, bound int64) error
+	// Count returns the counter under key, with what this update adds to it. It may be outdated when the
+	// update commits, since reading it so makes the update depend on nothing.
+	Count(key []byte) (int64, error)
 }
 
 // Store is an ordered, transactional, durable map.

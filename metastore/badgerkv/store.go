@@ -168,11 +168,11 @@ func (s *Store) optimistic(d metastore.Durability, reads *readSet, fn func(metas
 		return nil, false, metastore.ErrClosed
 	}
 	defer v.base.release() // also if fn panics
-	txn, writes, err := s.run(v, reads, fn)
+	txn, err := s.run(v, reads, fn)
 	if err != nil {
 		return nil, false, err
 	}
-	if writes.Len() == 0 {
+	if txn.Empty() {
 		return v.last, true, nil
 	}
 	if err := s.room(d); err != nil {
@@ -185,6 +185,19 @@ func (s *Store) optimistic(d metastore.Durability, reads *readSet, fn func(metas
 	}
 	if s.history.conflicts(reads, v.seq) {
 		return nil, false, nil
+	}
+	return s.commit(txn)
+}
+
+// commit resolves what a validated transaction adds to counters, and applies it. It is not committed if a counter
+// has come too near to its bound since the transaction began. s.mu must be held.
+func (s *Store) commit(txn *layer.Txn) (b *batch, committed bool, err error) {
+	if within, err := txn.Resolve(s.newest.Load()); err != nil || !within {
+		return nil, false, err
+	}
+	writes, err := txn.Writes()
+	if err != nil {
+		return nil, false, err
 	}
 	return s.apply(writes, txn.Bytes()), true, nil
 }
@@ -204,25 +217,25 @@ func (s *Store) exclusive(d metastore.Durability, reads *readSet, fn func(metast
 		return nil, false, metastore.ErrClosed
 	}
 	defer v.base.release()
-	txn, writes, err := s.run(v, reads, fn)
+	txn, err := s.run(v, reads, fn)
 	if err != nil {
 		return nil, false, err
 	}
-	if writes.Len() == 0 {
+	if txn.Empty() {
 		return v.last, true, nil
 	}
-	return s.apply(writes, txn.Bytes()), true, nil
+	b, committed, err := s.commit(txn)
+	if err == nil && !committed { // fn passed over what Add told it
+		err = metastore.ErrExceeded
+	}
+	return b, committed, err
 }
 
 // run calls fn with a transaction over v.
-func (s *Store) run(v *view, reads *readSet, fn func(metastore.Txn) error) (*layer.Txn, layer.Layer, error) {
+func (s *Store) run(v *view, reads *readSet, fn func(metastore.Txn) error) (*layer.Txn, error) {
 	reads.reset()
 	txn := layer.NewTxn(v, reads)
-	if err := fn(txn); err != nil {
-		return nil, layer.Layer{}, err
-	}
-	writes, err := txn.Writes()
-	return txn, writes, err
+	return txn, fn(txn)
 }
 
 // room reports ErrFull if an update of durability d must not write now.

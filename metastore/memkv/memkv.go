@@ -6,6 +6,7 @@
 package memkv
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -71,6 +72,9 @@ func (s *Store) Update(ctx context.Context, d metastore.Durability, fn func(meta
 	txn := layer.NewTxn(reader{*s.newest.Load()}, nil)
 	if err := fn(txn); err != nil {
 		return err
+	}
+	if within, err := txn.Resolve(reader{*s.newest.Load()}); err != nil || !within {
+		return cmp.Or(err, metastore.ErrExceeded)
 	}
 	writes, err := txn.Writes()
 	if err != nil {

@@ -1,8 +1,15 @@
 package layer
 
 import (
+	"bytes"
+	"errors"
+	"math"
+
 	"k3fs/metastore"
 )
+
+// errMixed: an update sets a key that it adds to.
+var errMixed = errors.New("metastore: a key is set and added to in one update")
 
 // Tracker is told what a transaction read from below its own writes.
 type Tracker interface {
@@ -18,15 +25,56 @@ type Txn struct {
 	below   metastore.Reader
 	tracker Tracker
 	writes  Layer
+	adds    []addition
 	bytes   int
 	err     error // the first failed write: a transaction that missed a write never commits
 }
 
 var _ metastore.Txn = (*Txn)(nil)
 
+// addition is what a transaction adds to a counter.
+type addition struct {
+	key          []byte
+	delta, bound int64
+}
+
 // NewTxn begins a transaction that reads below.
 func NewTxn(below metastore.Reader, tracker Tracker) *Txn {
 	return &Txn{below: below, tracker: tracker}
+}
+
+// Empty reports whether there is nothing to commit.
+func (t *Txn) Empty() bool {
+	return t.err == nil && len(t.adds) == 0 && (t.writes.tree == nil || t.writes.Len() == 0)
+}
+
+// Resolve makes writes of the additions, on the counters as now has them. It is called before Writes, at the moment
+// of the commit; within is false if a counter would exceed its bound.
+func (t *Txn) Resolve(now metastore.Reader) (within bool, err error) {
+	adds := t.adds
+	t.adds = nil
+	for _, a := range adds {
+		n, err := metastore.Counter(now, a.key)
+		if err != nil {
+			return false, err
+		}
+		sum := n + a.delta
+		switch {
+		case a.delta == 0:
+			continue
+		case a.delta > 0 && sum > a.bound:
+			return false, nil
+		case sum == 0:
+			err = t.put(Entry{Key: a.key})
+		default:
+			value := metastore.EncodeCounter(sum)
+			err = t.put(Entry{Key: a.key, value: &value})
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // Writes returns the write set, or the error that forbids to commit it. The transaction must not be
@@ -103,9 +151,67 @@ func (t *Txn) Delete(key []byte) error {
 	return t.put(Entry{Key: append([]byte(nil), key...)})
 }
 
+// Add implements metastore.Txn.
+func (t *Txn) Add(key []byte, delta, bound int64) error {
+	if t.err != nil {
+		return t.err
+	}
+	if len(key) > metastore.MaxKeyBytes {
+		return t.fail(metastore.ErrTooBig)
+	}
+	if t.writes.tree != nil {
+		if _, set := t.writes.Get(key); set {
+			return t.fail(errMixed)
+		}
+	}
+	if delta > 0 && bound != math.MaxInt64 {
+		n, err := t.Count(key)
+		if err != nil {
+			return err
+		}
+		if n+delta > bound {
+			return metastore.ErrExceeded
+		}
+	}
+	if a := t.added(key); a != nil {
+		a.delta += delta
+		if delta > 0 {
+			a.bound = min(a.bound, bound)
+		}
+		return nil
+	}
+	if delta < 0 {
+		bound = math.MaxInt64
+	}
+	t.adds = append(t.adds, addition{bytes.Clone(key), delta, bound})
+	return nil
+}
+
+// added finds what is added to a counter so far; nil: nothing.
+func (t *Txn) added(key []byte) *addition {
+	for i := range t.adds {
+		if bytes.Equal(t.adds[i].key, key) {
+			return &t.adds[i]
+		}
+	}
+	return nil
+}
+
+// Count implements metastore.Txn.
+func (t *Txn) Count(key []byte) (int64, error) {
+	n, err := metastore.Counter(t.below, key)
+	if a := t.added(key); a != nil {
+		n += a.delta
+	}
+	return n, err
+}
+
 func (t *Txn) put(e Entry) error {
 	if t.err != nil {
 		return t.err
+	}
+	if t.added(e.Key) != nil {
+		return t.fail(errMixed)
 	}
 	if len(e.Key) > metastore.MaxKeyBytes {
 		return t.fail(metastore.ErrTooBig)
