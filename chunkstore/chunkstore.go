@@ -12,7 +12,8 @@
 // holds domain, key epoch, length and the tags, itself authenticated. Every frame of an extent but the
 // last seals exactly FrameSize bytes, so the place of any byte follows from the extent alone. The key
 // of a frame is derived (HKDF-SHA-256) from the domain's data key, the segment's salt and the frame's
-// place; since places are never written twice, a (key, nonce) pair is never used twice.
+// place; since a place is written once under each key, a (key, nonce) pair is never used twice. Rekey seals
+// frames anew in their places when the domain has got another key.
 //
 // The segment number space leaves room for segments of another form: a large file as a headerless
 // backing file of its own, whose tags live beside it (Form in the segment's number).
@@ -25,7 +26,8 @@
 //
 // # Locks
 //
-// In this order: Stream.mu, lane.mu, syncer.mu, Store.mu, segment.mu; readAhead.mu and the shards of a
+// Store.rekeying, Store.sealing and segment.place are held during I/O: rekeying first, and place last. The others,
+// in this order: Stream.mu, lane.mu, syncer.mu, Store.mu, segment.mu; readAhead.mu and the shards of a
 // tocCache last.
 package chunkstore
 

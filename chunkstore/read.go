@@ -112,9 +112,26 @@ func (s *Store) readFrame(ctx context.Context, seg source, id frameID, p []byte,
 	return s.openFrame(ctx, seg, id, p, off)
 }
 
-// openFrame is readFrame from the disk. With the frame's toc at hand it reads only the packages asked
-// for; without it, the header too, in the same read if that is near.
+// openFrame is readFrame from the disk. A frame that is just being sealed anew (Rekey) is read again when it is.
 func (s *Store) openFrame(ctx context.Context, seg source, id frameID, p []byte, off int) error {
+	return s.settled(ctx, seg.segment, id, func() error { return s.tryFrame(ctx, seg, id, p, off) })
+}
+
+// settled runs read, and once more after a failure that a Rekey may have to do with.
+func (s *Store) settled(ctx context.Context, seg *segment, id frameID, read func() error) error {
+	err := read()
+	if err == nil || !s.rekeyed.Load() || ctx.Err() != nil {
+		return err
+	}
+	s.tocs.drop(frameKey{id.segment, id.offset})
+	seg.place.RLock()
+	defer seg.place.RUnlock()
+	return read()
+}
+
+// tryFrame reads a frame as it is found. With the frame's toc at hand it reads only the packages asked
+// for; without it, the header too, in the same read if that is near.
+func (s *Store) tryFrame(ctx context.Context, seg source, id frameID, p []byte, off int) error {
 	l := layoutOf(id.length)
 	first, last := off/PackageSize, (off+len(p)-1)/PackageSize
 	_, end := l.span(last)
@@ -229,7 +246,9 @@ func (s *Store) Verify(ctx context.Context, d Domain, e Extent) error {
 	defer seg.release()
 	frames := (int64(e.Length) + FrameSize - 1) / FrameSize
 	for i := range frames {
-		if err := s.verifyFrame(ctx, source{segment: seg}, e.frame(d, i)); err != nil {
+		id := e.frame(d, i)
+		err := s.settled(ctx, seg, id, func() error { return s.verifyFrame(ctx, source{segment: seg}, id) })
+		if err != nil {
 			s.dropCached(frameKey{e.Segment, int64(e.Offset) + i*maxFrameDisk})
 			return err
 		}

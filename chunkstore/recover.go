@@ -216,7 +216,7 @@ func (s *Store) punchBetween(ctx context.Context, seg *segment, live []Extent) e
 			next = end + live[i].DiskBytes()
 		}
 		if gap < end {
-			if err := seg.file.Punch(gap, end-gap); err != nil {
+			if err := seg.punch(gap, end-gap); err != nil {
 				return fmt.Errorf("chunkstore: reclaim in segment %d: %w", seg.number, err)
 			}
 		}

@@ -36,7 +36,11 @@ const (
 // segment is one file. Its number, size, salt and earlier never change once it is open.
 type segment struct {
 	number  uint64
-	earlier bool // made by an earlier run: never written again
+	earlier bool // made by an earlier run: nothing is appended to it any more
+
+	// place is held while a frame is written anew in its place, and while room is given back; read-held by who
+	// wants to read neither the one nor the other half of that. Nothing is locked under it.
+	place sync.RWMutex
 
 	mu      sync.Mutex
 	users   int   // the Store's own and one for each operation; file is closed with the last
@@ -226,9 +230,16 @@ func (s *Store) retire(l *lane) {
 
 // punch gives back room that nothing refers to. If it fails, Reclaim of a later run does it.
 func (s *Store) punch(seg *segment, off, n int64) {
-	if err := seg.file.Punch(off, n); err != nil {
+	if err := seg.punch(off, n); err != nil {
 		s.log.Warn("unused room not given back", "segment", seg.number, "offset", off, "bytes", n, "err", err)
 	}
+}
+
+// punch gives back the n bytes at off, of which no frame is written anew meanwhile.
+func (seg *segment) punch(off, n int64) error {
+	seg.place.Lock()
+	defer seg.place.Unlock()
+	return seg.file.Punch(off, n)
 }
 
 // removeIfEmpty unlinks a segment that nobody fills any more and that holds nothing. The one with the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -40,6 +41,12 @@ type Store struct {
 	stopped  chan struct{}
 	stopErr  error // valid once stopped is closed
 
+	// sealing is read-held from the choice of a frame's epoch until the frame is written; rekey waits for those
+	// who chose the epoch before. rekeying is held by the one Rekey that runs.
+	sealing  sync.RWMutex
+	rekeying sync.Mutex
+	rekeyed  atomic.Bool // frames may have been sealed anew since a reader looked at them
+
 	appended, read, freed atomic.Uint64
 }
 
@@ -70,6 +77,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("chunkstore: list %s: %w", s.dir, err)
 	}
 	for _, name := range names {
+		if name == journalName {
+			continue
+		}
 		number, ok := parseSegmentName(name)
 		if !ok {
 			s.log.Warn("not a segment; left alone", "dir", s.dir, "name", name)
@@ -79,6 +89,11 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.number = max(s.number, number)
 	}
 	s.highest = s.number
+	if slices.Contains(names, journalName) {
+		if err := s.replay(); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -130,6 +145,8 @@ func (s *Store) writeFrames(ctx context.Context, seg *segment, d Domain, off int
 
 // writeFrame seals p as the frame at off, which nothing was ever written to.
 func (s *Store) writeFrame(ctx context.Context, seg *segment, d Domain, off int64, p []byte) error {
+	s.sealing.RLock()
+	defer s.sealing.RUnlock()
 	epoch, err := s.keys.Current(d)
 	if err != nil {
 		return fmt.Errorf("chunkstore: key of domain %d: %w", d, err)
@@ -181,7 +198,7 @@ func (s *Store) Free(ctx context.Context, e Extent) error {
 	if err := seg.holds(e); err != nil {
 		return err
 	}
-	if err := seg.file.Punch(int64(e.Offset), e.DiskBytes()); err != nil {
+	if err := seg.punch(int64(e.Offset), e.DiskBytes()); err != nil {
 		return fmt.Errorf("chunkstore: free in segment %d: %w", e.Segment, err)
 	}
 	for off := int64(e.Offset); off < int64(e.Offset)+e.DiskBytes(); off += maxFrameDisk {
