@@ -110,10 +110,16 @@ func (d *door) attrOf(nodeid uint64) (namespace.Attr, error) {
 func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	since := d.inv.now()
 	defer d.inv.setting(namespace.Ino(in.NodeId))()
-	if isWriteback(in) && d.known(in, since, out) {
+	if isWriteback(in) && in.Valid&fuse.FATTR_FH == 0 && d.known(in, since, out) {
 		return fuse.OK
 	}
 	s := d.changes(in)
+	if chownsNobody(in) {
+		var err error
+		if s.KillPriv, err = d.dropsSetID(in); err != nil {
+			return d.stale(err)
+		}
+	}
 	if s.Size != nil {
 		defer d.changing(namespace.Ino(in.NodeId), 0, 0)()
 	}
@@ -129,9 +135,32 @@ func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut)
 	return fuse.OK
 }
 
-// isWriteback reports whether the kernel seems to write back times that it kept itself, of a file that is
-// not open for writing. A utimensat(2) that leaves atime alone looks the same.
-func isWriteback(in *fuse.SetAttrIn) bool { return in.Valid == fuse.FATTR_MTIME|fuse.FATTR_CTIME }
+// isWriteback reports whether the kernel seems to write back times that it kept itself; with a handle if the file
+// is open for writing. A utimensat(2) that leaves atime alone looks the same.
+func isWriteback(in *fuse.SetAttrIn) bool {
+	return in.Valid&^fuse.FATTR_FH == fuse.FATTR_MTIME|fuse.FATTR_CTIME
+}
+
+// chownsNobody reports whether the request is a chown(2) with both ids -1: it changes nothing but the ctime, which the
+// kernel says only where it has the write-back cache. Without that, a write that clears set-id bits looks the same.
+func chownsNobody(in *fuse.SetAttrIn) bool {
+	return in.Valid&^(fuse.FATTR_FH|fuse.FATTR_CTIME) == 0
+}
+
+// dropsSetID reports whether such a chown clears the set-id bits, if there are any. The kernel has not asked whether
+// its caller may, which the owner and root may.
+func (d *door) dropsSetID(in *fuse.SetAttrIn) (bool, error) {
+	a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
+	if err != nil || a.Type == namespace.Dir || a.Mode&(syscall.S_ISUID|syscall.S_ISGID) == 0 {
+		return false, err
+	}
+	caller := in.Caller.Uid // in.Uid is the owner to be
+	may := caller == 0 || caller == a.UID
+	if !may && in.Valid&fuse.FATTR_CTIME != 0 {
+		return false, &namespace.Error{Kind: namespace.NotPermitted, Op: "chown"}
+	}
+	return may, nil
+}
 
 // known answers such a request if there is nothing to change. The kernel sends one, and waits, at the end of
 // each rename, link and unlink; but the update of that has just set nearly the same ctime (the kernel's

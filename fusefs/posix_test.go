@@ -252,6 +252,36 @@ func testSetIDBitsAreCleared(t *testing.T, dir string) {
 	}
 }
 
+// A chown that changes nobody clears them too, but its caller has to be the owner or root if there are any.
+func TestChownOfNobody(t *testing.T) { onBoth(t, testChownOfNobody) }
+
+func testChownOfNobody(t *testing.T, dir string) {
+	require.NoError(t, os.Chmod(dir, 0o755))
+	path := filepath.Join(dir, "tool")
+	require.NoError(t, os.WriteFile(path, nil, 0o644))
+	const owner = 1000
+	for _, c := range []struct {
+		by         int
+		mode, left uint32
+		err        error
+	}{
+		{0, 0o4755, 0o755, nil},
+		{owner, 0o6755, 0o755, nil},
+		{owner, 0o2644, 0o2644, nil}, // without permission to execute the bit means something else
+		{2000, 0o755, 0o755, nil},
+		{2000, 0o4755, 0o4755, unix.EPERM},
+		{2000, 0o2644, 0o2644, unix.EPERM},
+	} {
+		require.NoError(t, os.Chown(path, owner, owner))
+		require.NoError(t, unix.Chmod(path, c.mode))
+		err := aside(c.by, c.by, func() error { return unix.Chown(path, -1, -1) })
+		var st unix.Stat_t
+		require.NoError(t, unix.Stat(path, &st))
+		require.Equal(t, c.err, err, "%+v", c)
+		require.Equal(t, c.left, st.Mode&0o7777, "%+v", c)
+	}
+}
+
 func TestSetGIDDirectory(t *testing.T) { onBoth(t, testSetGIDDirectory) }
 
 func testSetGIDDirectory(t *testing.T, dir string) {

@@ -13,12 +13,17 @@ import (
 	"k3fs/e2e/harness"
 )
 
-// setFlags sets or clears the flags of chattr(1).
+const immutable, appendOnly = 0x10, 0x20
+
+// setFlags sets these two of the flags of chattr(1).
 func setFlags(t *testing.T, path string, flags int) {
 	t.Helper()
 	f, err := os.Open(path)
 	require.NoError(t, err)
 	defer f.Close()
+	other, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS) // ext4 has some of its own
+	require.NoError(t, err)
+	flags |= other &^ (immutable | appendOnly)
 	require.NoError(t, unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, flags))
 }
 
@@ -39,7 +44,6 @@ func TestImmutableWhileOpen(t *testing.T) {
 			defer f.Close()
 			_, err = f.WriteString("before")
 			require.NoError(t, err)
-			const immutable = 0x10
 			setFlags(t, path, immutable)
 			require.NoError(t, f.Sync())
 			_, err = f.WriteString("after")
@@ -67,4 +71,35 @@ func TestImmutableWhileOpen(t *testing.T) {
 	text := make([]byte, 100)
 	n, _ := object.Read(text)
 	require.Equal(t, "before", string(text[:n]))
+}
+
+// TestAppendOnlyWhileOpen: a log that becomes append-only goes on, by whomever has it open.
+func TestAppendOnlyWhileOpen(t *testing.T) {
+	_, ours := bucket(t)
+	disk := harness.NewDisk(t, "ext4", 64<<20)
+	for name, dir := range map[string]string{"ext4": disk.Dir, "k3fs": ours} {
+		for how, flag := range map[string]int{"append": os.O_APPEND, "write": 0} {
+			t.Run(name+"/"+how, func(t *testing.T) {
+				path := filepath.Join(dir, how)
+				f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|flag, 0o644)
+				require.NoError(t, err)
+				defer f.Close()
+				_, err = f.WriteString("before")
+				require.NoError(t, err)
+				setFlags(t, path, appendOnly)
+				defer setFlags(t, path, 0)
+				require.NoError(t, f.Sync())
+				for _, more := range []string{", after", ", later"} {
+					_, err = f.WriteString(more)
+					require.NoError(t, err)
+					require.NoError(t, f.Sync())
+				}
+				require.ErrorIs(t, f.Truncate(1), unix.EPERM)
+				require.NoError(t, f.Close())
+				text, err := os.ReadFile(path)
+				require.NoError(t, err)
+				require.Equal(t, "before, after, later", string(text))
+			})
+		}
+	}
 }

@@ -79,9 +79,6 @@ func (s *side) do(c call) string {
 }
 
 func (s *side) answer(c call) (string, error) {
-	if strings.HasSuffix(c.kind, "chown") && owner(c.off) < 0 && owner(c.len) < 0 {
-		return "", nil // ext4 clears set-id bits; through FUSE it is a request that says nothing. Not compared.
-	}
 	if out, err, known := s.onSlot(c); known {
 		return out, err
 	}
