@@ -32,6 +32,8 @@ const (
 	labelSecret   = "k3fs/secret"
 	labelDecoy    = "k3fs/decoy"
 	labelData     = "k3fs/data"
+	labelLock     = "k3fs/node keys"
+	labelNode     = "k3fs/node"
 )
 
 // Master is the master key of a store. It is loaded before the metastore, which needs MetadataKey.
@@ -44,14 +46,45 @@ type Master struct {
 // once file and directory entry are on the disk. A file that is there already is never touched: the
 // error then is fs.ErrExist. A crash leaves either no file or a whole one.
 func CreateMaster(path string) (*Master, error) {
-	m := new(Master)
-	if _, err := rand.Read(m.key[:]); err != nil {
-		return nil, fmt.Errorf("master key: %w", err)
+	m, err := NewMaster()
+	if err != nil {
+		return nil, err
 	}
 	if err := writeOnce(path, m.encode()); err != nil {
 		return nil, fmt.Errorf("create master key: %w", err)
 	}
 	return m, nil
+}
+
+// NewMaster makes a random master key that is not kept anywhere yet.
+func NewMaster() (*Master, error) {
+	m := new(Master)
+	if _, err := rand.Read(m.key[:]); err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	return m, nil
+}
+
+// Replace puts the key in place of what is in the file at path, whole or not at all, durably.
+func (m *Master) Replace(path string) error {
+	if err := replaceWhole(path, m.encode()); err != nil {
+		return fmt.Errorf("replace master key: %w", err)
+	}
+	return nil
+}
+
+// ParseMaster reads a master key from the text of its file, which may lack the newline at its end.
+func ParseMaster(text []byte) (*Master, error) {
+	m, err := decodeMaster(append(bytes.TrimRight(text, "\r\n"), '\n'))
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	return m, nil
+}
+
+// IsMaster reports whether a text looks like that of a master key's file.
+func IsMaster(text string) bool {
+	return len(text) >= len(masterMagic) && text[:len(masterMagic)] == masterMagic
 }
 
 // LoadMaster reads the master key at path. It refuses a file that others than its owner could read or
@@ -126,7 +159,7 @@ func decodeMaster(raw []byte) (*Master, error) {
 	return m, nil
 }
 
-// MetadataKey is the key that seals metastore values and Badger's own files.
+// MetadataKey is that of NodeKeys.
 func (m *Master) MetadataKey() [32]byte { return derive(m.key, labelMetadata) }
 
 // String hides the key.
@@ -164,9 +197,5 @@ func writeOnce(path string, data []byte) error {
 	if err := os.Remove(tmp.Name()); err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return syncDir(dir)
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k3fs/metastore"
+	"k3fs/tenancy/keyservice"
 	"k3fs/tenancy/policy"
 )
 
@@ -63,8 +65,15 @@ type Account struct {
 
 // Options are what Open needs.
 type Options struct {
-	// Master is the store's master key. Required.
+	// Keys are the store's own keys, from the file of node keys. Where there is none, Master's are meant.
+	Keys *NodeKeys
+	// Master is the store's master key. Required without Keys.
 	Master *Master
+	// Service wraps the keys of tenants that are made from now on; nil: the node's keys do. Keys that it has
+	// wrapped need it again.
+	Service keyservice.Service
+	// KeyLife is how long a key that Service unwrapped is used without asking it again. Default 10 minutes.
+	KeyLife time.Duration
 	// FirstTenantName names the tenant made in an empty store. Default "default".
 	FirstTenantName string
 	// Now is the clock that stamps records. Default time.Now.
@@ -73,8 +82,14 @@ type Options struct {
 
 // Validate fills in the defaults, or says what is missing.
 func (o *Options) Validate() error {
-	if o.Master == nil {
-		return errors.New("tenancy: Options.Master is required")
+	if o.Keys == nil && o.Master == nil {
+		return errors.New("tenancy: Options.Keys or Options.Master is required")
+	}
+	if o.Keys == nil {
+		o.Keys = o.Master.NodeKeys()
+	}
+	if o.KeyLife <= 0 {
+		o.KeyLife = defaultKeyLife
 	}
 	if o.FirstTenantName == "" {
 		o.FirstTenantName = "default"
@@ -90,15 +105,19 @@ func (o *Options) Validate() error {
 type Tenancy struct {
 	kv      metastore.Store
 	now     func() time.Time
+	ring    *ring
 	wrap    sealer // tenant keys
 	secrets sealer // S3 secrets
 	decoy   [keyBytes]byte
+
+	rotating sync.Mutex // held while the node's keys change
+	keys     atomic.Pointer[NodeKeys]
+	data     dataKeys
 
 	mu       sync.RWMutex
 	changes  uint64 // counts forget; a fill that began before the last one is not kept
 	known    map[string]login
 	epochs   map[TenantID]uint32
-	dataKeys map[keyOf][keyBytes]byte
 	policies map[[sha256.Size]byte]*policy.Document // by bucket and text
 }
 
@@ -108,14 +127,10 @@ func Open(ctx context.Context, kv metastore.Store, opts Options) (*Tenancy, erro
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Tenancy{kv: kv, now: opts.Now, decoy: derive(opts.Master.key, labelDecoy)}
-	var err error
-	if t.wrap, err = newSealer(derive(opts.Master.key, labelWrap)); err != nil {
-		return nil, err
-	}
-	if t.secrets, err = newSealer(derive(opts.Master.key, labelSecret)); err != nil {
-		return nil, err
-	}
+	t := &Tenancy{kv: kv, now: opts.Now, ring: new(ring), decoy: opts.Keys.decoy}
+	t.wrap, t.secrets = sealer{labelWrap, t.ring}, sealer{labelSecret, t.ring}
+	t.setNodeKeys(opts.Keys)
+	t.data.open(opts)
 	t.forget()
 	if err := t.ensureFirst(ctx, opts.FirstTenantName); err != nil {
 		return nil, fmt.Errorf("tenancy: open: %w", err)
@@ -140,6 +155,9 @@ func (t *Tenancy) ensureFirst(ctx context.Context, name string) error {
 		return err
 	}
 	_, err = t.dataKeyOf(ctx, FirstTenant, epoch)
+	if errors.Is(err, keyservice.ErrAway) { // what needs the key waits for it
+		return nil
+	}
 	return err
 }
 
@@ -149,12 +167,8 @@ func (t *Tenancy) CreateTenant(ctx context.Context, name string) (Tenant, error)
 	if err := checkName("tenant", name); err != nil {
 		return Tenant{}, err
 	}
-	key, err := newKey()
-	if err != nil {
-		return Tenant{}, err
-	}
 	var made Tenant
-	err = t.kv.Update(ctx, metastore.Durable, func(txn metastore.Txn) error {
+	err := t.kv.Update(ctx, metastore.Durable, func(txn metastore.Txn) error {
 		made = Tenant{Name: name, Status: Active, Epoch: 1, Created: t.now()}
 		if taken, err := has(txn, tenantNameKey(name)); err != nil || taken {
 			return orExists(err, "tenant "+name)
@@ -164,19 +178,23 @@ func (t *Tenancy) CreateTenant(ctx context.Context, name string) (Tenant, error)
 			return err
 		}
 		made.ID = last + 1
-		return t.putTenant(txn, made, key)
+		key, err := t.newTenantKey(ctx, keyOf{made.ID, made.Epoch})
+		if err != nil {
+			return err
+		}
+		return putTenant(txn, made, key)
 	})
 	t.forget()
 	return made, err
 }
 
-func (t *Tenancy) putTenant(txn metastore.Txn, made Tenant, key [keyBytes]byte) error {
+func putTenant(txn metastore.Txn, made Tenant, key []byte) error {
 	root := Account{Tenant: made.ID, Name: RootAccount, Root: true, Created: made.Created}
 	return errors.Join(
 		txn.Set(sequenceKey(), encodeID(made.ID)),
 		txn.Set(tenantKey(made.ID), encodeTenant(made)),
 		txn.Set(tenantNameKey(made.Name), encodeID(made.ID)),
-		txn.Set(wrappedKey(made.ID, made.Epoch), t.wrap.seal(key[:], aboutTenantKey(made.ID, made.Epoch))),
+		txn.Set(wrappedKey(made.ID, made.Epoch), key),
 		txn.Set(accountKey(made.ID, root.Name), encodeAccount(root)),
 	)
 }
@@ -237,7 +255,6 @@ func (t *Tenancy) forget() {
 	t.changes++
 	t.known = make(map[string]login)
 	t.epochs = make(map[TenantID]uint32)
-	t.dataKeys = make(map[keyOf][keyBytes]byte)
 }
 
 func getTenant(r metastore.Reader, id TenantID) (Tenant, error) {
@@ -279,13 +296,27 @@ func orExists(err error, what string) error {
 
 // scan calls fn for every record whose key begins with prefix, with the rest of the key.
 func scan(r metastore.Reader, prefix []byte, fn func(rest, value []byte) error) error {
+	return r.Scan(metastore.Range{From: prefix, To: prefixEnd(prefix)}, func(key, value []byte) (bool, error) {
+		return true, fn(key[len(prefix):], value)
+	})
+}
+
+// prefixEnd is the first key after all those that begin with prefix.
+func prefixEnd(prefix []byte) []byte {
 	to := append([]byte(nil), prefix...)
 	for i := len(to) - 1; i >= 0; i-- {
 		if to[i]++; to[i] != 0 {
 			break
 		}
 	}
-	return r.Scan(metastore.Range{From: prefix, To: to}, func(key, value []byte) (bool, error) {
-		return true, fn(key[len(prefix):], value)
-	})
+	return to
+}
+
+// get returns the record under k, nil if there is none.
+func get(r metastore.Reader, k []byte) ([]byte, error) {
+	raw, err := r.Get(k)
+	if errors.Is(err, metastore.ErrNotFound) {
+		return nil, nil
+	}
+	return raw, err
 }
