@@ -40,10 +40,12 @@ type File interface {
 	Close() error
 }
 
-// CachedFile is a File that can also be read through the page cache, where the file system's own File is
-// past it.
+// CachedFile is a File that can also be used through the page cache, where the file system's own File is
+// past it. Sync and both ways of reading see what was written either way.
 type CachedFile interface {
 	File
 	// ReadCached is ReadAt through the page cache.
 	ReadCached(p []byte, off int64) (int, error)
+	// WriteCached is WriteAt through the page cache, which keeps what was written.
+	WriteCached(p []byte, off int64) (int, error)
 }

@@ -42,9 +42,10 @@ func (osFS) Open(name string) (File, error) { return openDirect(name, os.O_RDWR)
 // openDirect opens a file past the page cache, or through it where the file system refuses that or asks
 // for more than BlockSize of alignment.
 func openDirect(name string, flags int) (File, error) {
+	access := flags & (os.O_RDONLY | os.O_RDWR)
 	f, err := os.OpenFile(name, flags|unix.O_DIRECT, 0o600)
 	if err == nil && directFits(f) {
-		return &osFile{File: f}, nil
+		return &osFile{File: f, access: access}, nil
 	}
 	if err == nil {
 		f.Close()
@@ -56,7 +57,7 @@ func openDirect(name string, flags int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{File: f}, nil
+	return &osFile{File: f, access: access}, nil
 }
 
 // directFits says whether direct access works with BlockSize. A kernel before 6.1 does not tell.
@@ -103,6 +104,7 @@ func (osFS) Space(dir string) (total, free int64, err error) {
 // has less to do, and above the store FUSE has a page cache already.
 type osFile struct {
 	*os.File
+	access int // os.O_RDWR or os.O_RDONLY
 	once   sync.Once
 	cached *os.File // the same file through the page cache; nil until needed
 	err    error    // of opening that
@@ -111,23 +113,46 @@ type osFile struct {
 var _ CachedFile = (*osFile)(nil)
 
 // ReadCached implements CachedFile. The kernel keeps both ways coherent: a direct write drops the pages that
-// it changes. It is told not to read ahead: a segment's neighbours are other people's extents.
+// it changes, and a direct read waits until those that were written are on the disk.
 func (f *osFile) ReadCached(p []byte, off int64) (int, error) {
+	if c := f.throughCache(); c != nil {
+		return c.ReadAt(p, off)
+	}
+	return f.ReadAt(p, off)
+}
+
+// WriteCached implements CachedFile. The kernel begins to write at once, so that little is left for Sync.
+// Should it fail, Sync says so.
+func (f *osFile) WriteCached(p []byte, off int64) (int, error) {
+	c := f.throughCache()
+	if c == nil {
+		return f.WriteAt(p, off)
+	}
+	n, err := c.WriteAt(p, off)
+	if err == nil {
+		_ = unix.SyncFileRange(int(c.Fd()), off, int64(n), unix.SYNC_FILE_RANGE_WRITE)
+	}
+	return n, err
+}
+
+// throughCache is the file through the page cache, or nil: its name is gone, or there are too many open
+// files. The kernel is told not to read ahead: a segment's neighbours are other people's extents.
+func (f *osFile) throughCache() *os.File {
 	f.once.Do(func() {
-		if f.cached, f.err = os.Open(f.Name()); f.err == nil {
+		if f.cached, f.err = os.OpenFile(f.Name(), f.access, 0); f.err == nil {
 			_ = unix.Fadvise(int(f.cached.Fd()), 0, 0, unix.FADV_RANDOM) // advice
 		}
 	})
 	if f.err != nil {
-		return f.ReadAt(p, off) // its name is gone, or there are too many open files
+		return nil
 	}
-	return f.cached.ReadAt(p, off)
+	return f.cached
 }
 
 func (f *osFile) Close() error {
 	f.once.Do(func() { f.err = os.ErrClosed })
 	if f.cached != nil {
-		f.cached.Close() // nothing was written through it
+		f.cached.Close() // what was written through it, Sync has made durable
 	}
 	return f.File.Close()
 }

@@ -36,7 +36,7 @@ func (s *Store) readAt(ctx context.Context, d Domain, e Extent, p []byte, off in
 		return err
 	}
 	defer held.release()
-	seg := source{held, cached}
+	seg := access{held, cached}
 	if !cached && s.ahead.sequential(e, off, len(p)) {
 		s.readAheadOf(seg, d, e, off+int64(len(p)))
 	}
@@ -52,17 +52,24 @@ func (s *Store) readAt(ctx context.Context, d Domain, e Extent, p []byte, off in
 	return nil
 }
 
-// source is a segment as one reader reads it: past the page cache or through it.
-type source struct {
+// access is a segment as one caller uses it: past the page cache or through it.
+type access struct {
 	*segment
 	cached bool
 }
 
-func (s source) read(p []byte, off int64) (int, error) {
-	if c, ok := s.file.(CachedFile); ok && s.cached {
+func (a access) read(p []byte, off int64) (int, error) {
+	if c, ok := a.file.(CachedFile); ok && a.cached {
 		return c.ReadCached(p, off)
 	}
-	return s.file.ReadAt(p, off)
+	return a.file.ReadAt(p, off)
+}
+
+func (a access) write(p []byte, off int64) (int, error) {
+	if c, ok := a.file.(CachedFile); ok && a.cached {
+		return c.WriteCached(p, off)
+	}
+	return a.file.WriteAt(p, off)
 }
 
 // acquireFor is acquire for a segment whose extent e is to be opened.
@@ -91,7 +98,7 @@ func (e Extent) frame(d Domain, i int64) frameID {
 }
 
 // readFrames reads the frames of a long range side by side.
-func (s *Store) readFrames(ctx context.Context, seg source, d Domain, e Extent, p []byte, off int64) error {
+func (s *Store) readFrames(ctx context.Context, seg access, d Domain, e Extent, p []byte, off int64) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for len(p) > 0 {
@@ -105,7 +112,7 @@ func (s *Store) readFrames(ctx context.Context, seg source, d Domain, e Extent, 
 }
 
 // readFrame fills p from byte off of a frame on.
-func (s *Store) readFrame(ctx context.Context, seg source, id frameID, p []byte, off int) error {
+func (s *Store) readFrame(ctx context.Context, seg access, id frameID, p []byte, off int) error {
 	if s.ahead.copyTo(ctx, id, p, off) {
 		return nil
 	}
@@ -113,7 +120,7 @@ func (s *Store) readFrame(ctx context.Context, seg source, id frameID, p []byte,
 }
 
 // openFrame is readFrame from the disk. A frame that is just being sealed anew (Rekey) is read again when it is.
-func (s *Store) openFrame(ctx context.Context, seg source, id frameID, p []byte, off int) error {
+func (s *Store) openFrame(ctx context.Context, seg access, id frameID, p []byte, off int) error {
 	return s.settled(ctx, seg.segment, id, func() error { return s.tryFrame(ctx, seg, id, p, off) })
 }
 
@@ -131,7 +138,7 @@ func (s *Store) settled(ctx context.Context, seg *segment, id frameID, read func
 
 // tryFrame reads a frame as it is found. With the frame's toc at hand it reads only the packages asked
 // for; without it, the header too, in the same read if that is near.
-func (s *Store) tryFrame(ctx context.Context, seg source, id frameID, p []byte, off int) error {
+func (s *Store) tryFrame(ctx context.Context, seg access, id frameID, p []byte, off int) error {
 	l := layoutOf(id.length)
 	first, last := off/PackageSize, (off+len(p)-1)/PackageSize
 	_, end := l.span(last)
@@ -170,7 +177,7 @@ func (s *Store) tryFrame(ctx context.Context, seg source, id frameID, p []byte, 
 }
 
 // readBlocks reads n bytes at off, rounded up to blocks, into a buffer which the caller puts back.
-func (s *Store) readBlocks(ctx context.Context, seg source, off int64, n int) ([]byte, error) {
+func (s *Store) readBlocks(ctx context.Context, seg access, off int64, n int) ([]byte, error) {
 	size := int(roundUp(int64(n)))
 	buf, err := s.buffers.get(ctx, size)
 	if err != nil {
@@ -187,7 +194,7 @@ func (s *Store) readBlocks(ctx context.Context, seg source, off int64, n int) ([
 }
 
 // readTOC reads and authenticates a frame's header.
-func (s *Store) readTOC(ctx context.Context, seg source, id frameID) (*toc, error) {
+func (s *Store) readTOC(ctx context.Context, seg access, id frameID) (*toc, error) {
 	buf, err := s.readBlocks(ctx, seg, id.offset, layoutOf(id.length).header)
 	if err != nil {
 		return nil, err
@@ -247,7 +254,7 @@ func (s *Store) Verify(ctx context.Context, d Domain, e Extent) error {
 	frames := (int64(e.Length) + FrameSize - 1) / FrameSize
 	for i := range frames {
 		id := e.frame(d, i)
-		err := s.settled(ctx, seg, id, func() error { return s.verifyFrame(ctx, source{segment: seg}, id) })
+		err := s.settled(ctx, seg, id, func() error { return s.verifyFrame(ctx, access{segment: seg}, id) })
 		if err != nil {
 			s.dropCached(frameKey{e.Segment, int64(e.Offset) + i*maxFrameDisk})
 			return err
@@ -256,7 +263,7 @@ func (s *Store) Verify(ctx context.Context, d Domain, e Extent) error {
 	return nil
 }
 
-func (s *Store) verifyFrame(ctx context.Context, seg source, id frameID) error {
+func (s *Store) verifyFrame(ctx context.Context, seg access, id frameID) error {
 	l := layoutOf(id.length)
 	buf, err := s.readBlocks(ctx, seg, id.offset, l.disk)
 	if err != nil {

@@ -218,7 +218,7 @@ func (ra *readAhead) close() {
 }
 
 // readAheadOf reads the frames that follow byte end of the extent, in the background.
-func (s *Store) readAheadOf(seg source, d Domain, e Extent, end int64) {
+func (s *Store) readAheadOf(seg access, d Domain, e Extent, end int64) {
 	frames := (int64(e.Length) + FrameSize - 1) / FrameSize
 	first := (end + FrameSize - 1) / FrameSize
 	for i := first; i < min(first+aheadFrames, frames); i++ {

@@ -131,7 +131,7 @@ func (seg *segment) skipZeros(off int64) (int64, error) {
 // frameAt looks at the block at off. A block of zeros gives a Frame of no Size.
 func (s *Store) frameAt(ctx context.Context, seg *segment, off int64) (Frame, error) {
 	n := int(min(segmentHeader, seg.size-off))
-	buf, err := s.readBlocks(ctx, source{segment: seg}, off, n)
+	buf, err := s.readBlocks(ctx, access{segment: seg}, off, n)
 	if err != nil {
 		return Frame{}, err
 	}

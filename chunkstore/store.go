@@ -101,6 +101,16 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 // returns, and is durable after the next Sync. Errors: ErrFull, ErrStopped, ErrClosed, and those of the
 // Keyring; then nothing was stored.
 func (s *Store) Append(ctx context.Context, d Domain, p []byte) (Extent, error) {
+	return s.appendExtent(ctx, d, p, false)
+}
+
+// AppendCached is Append through the system's page cache, for those who will read with ReadCached: they find
+// there what was just written. Small extents go past it all the same, for their sync is waited for.
+func (s *Store) AppendCached(ctx context.Context, d Domain, p []byte) (Extent, error) {
+	return s.appendExtent(ctx, d, p, true)
+}
+
+func (s *Store) appendExtent(ctx context.Context, d Domain, p []byte, cached bool) (Extent, error) {
 	if len(p) < 1 || len(p) > MaxExtent {
 		return Extent{}, fmt.Errorf("chunkstore: append of %d bytes; an extent has 1 to %d", len(p), MaxExtent)
 	}
@@ -119,10 +129,11 @@ func (s *Store) Append(ctx context.Context, d Domain, p []byte) (Extent, error) 
 	}
 	defer s.giveBack(l, r, r.end)
 	e.Segment, e.Offset = r.seg.number, uint64(r.off)
+	seg := access{r.seg, cached && l == &s.bulk}
 	if len(p) <= FrameSize {
-		err = s.writeFrame(ctx, r.seg, d, r.off, p)
+		err = s.writeFrame(ctx, seg, d, r.off, p)
 	} else {
-		err = s.writeFrames(ctx, r.seg, d, r.off, p)
+		err = s.writeFrames(ctx, seg, d, r.off, p)
 	}
 	if err != nil {
 		s.punch(r.seg, r.off, need)
@@ -132,7 +143,7 @@ func (s *Store) Append(ctx context.Context, d Domain, p []byte) (Extent, error) 
 }
 
 // writeFrames seals and writes frames side by side.
-func (s *Store) writeFrames(ctx context.Context, seg *segment, d Domain, off int64, p []byte) error {
+func (s *Store) writeFrames(ctx context.Context, seg access, d Domain, off int64, p []byte) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for ; len(p) > 0; off += maxFrameDisk {
@@ -144,7 +155,7 @@ func (s *Store) writeFrames(ctx context.Context, seg *segment, d Domain, off int
 }
 
 // writeFrame seals p as the frame at off, which nothing was ever written to.
-func (s *Store) writeFrame(ctx context.Context, seg *segment, d Domain, off int64, p []byte) error {
+func (s *Store) writeFrame(ctx context.Context, seg access, d Domain, off int64, p []byte) error {
 	s.sealing.RLock()
 	defer s.sealing.RUnlock()
 	epoch, err := s.keys.Current(d)
@@ -168,14 +179,14 @@ func (s *Store) writeFrame(ctx context.Context, seg *segment, d Domain, off int6
 	}
 	defer s.buffers.put(buf)
 	sealFrame(buf, aead, id, p)
-	if _, err := seg.file.WriteAt(buf[:disk], off); err != nil {
+	if _, err := seg.write(buf[:disk], off); err != nil {
 		err = fmt.Errorf("chunkstore: write to segment %d: %w", seg.number, err)
 		if isFull(err) {
 			return fullOr(err)
 		}
 		return s.stop(err)
 	}
-	s.syncs.mark(seg)
+	s.syncs.mark(seg.segment)
 	s.appended.Add(uint64(len(p)))
 	return nil
 }

@@ -9,8 +9,9 @@ import (
 // Stream appends bulk data. It reserves room ahead, so that the frames of one writer follow each other on
 // disk however many write at once, and can be joined to long extents.
 type Stream struct {
-	s *Store
-	d Domain
+	s      *Store
+	d      Domain
+	cached bool
 
 	mu     sync.Mutex
 	room   reservation
@@ -27,6 +28,13 @@ const (
 // NewStream returns a stream of the domain. It takes no room until its first Append. Close it.
 func (s *Store) NewStream(d Domain) *Stream {
 	return &Stream{s: s, d: d, frames: firstReservation}
+}
+
+// NewCachedStream is NewStream through the system's page cache, as AppendCached is Append.
+func (s *Store) NewCachedStream(d Domain) *Stream {
+	st := s.NewStream(d)
+	st.cached = true
+	return st
 }
 
 // Append seals p, of 1 to FrameSize bytes, as an extent of one frame. Extents lie on disk in the order
@@ -70,7 +78,7 @@ func (st *Stream) place(ctx context.Context, p []byte) (*segment, Extent, error)
 func (st *Stream) write(ctx context.Context, seg *segment, e Extent, p []byte) (Extent, error) {
 	defer seg.endWrite(st.s)
 	off := int64(e.Offset)
-	if err := st.s.writeFrame(ctx, seg, st.d, off, p); err != nil {
+	if err := st.s.writeFrame(ctx, access{seg, st.cached}, st.d, off, p); err != nil {
 		st.s.punch(seg, off, int64(layoutOf(len(p)).disk))
 		return Extent{}, err
 	}

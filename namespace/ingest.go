@@ -89,7 +89,7 @@ func (in *intake) layout(inline int) (*layout, error) {
 		}
 		return &layout{Size: int64(n), Inline: bytes.Clone(buf[:n])}, nil
 	case in.eof && n > 0:
-		e, err := in.fs.chunks.Append(in.ctx, in.d, buf[:n])
+		e, err := in.fs.chunks.AppendCached(in.ctx, in.d, buf[:n])
 		if err != nil {
 			return nil, err
 		}
@@ -161,7 +161,7 @@ func (in *intake) fill(buf []byte) (n int, err error) {
 // stream writes the body in frames, the first of which is full of n bytes. While one is sealed and
 // written the next is read, unless memory is short.
 func (in *intake) stream(first []byte, n int) error {
-	st := in.fs.chunks.NewStream(in.d)
+	st := in.fs.chunks.NewCachedStream(in.d)
 	defer st.Close()
 	second := in.fs.writes.try()
 	defer in.fs.writes.put(second)

@@ -44,6 +44,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (open func(t *testing.T) *chunks
 		"Sizes":     testSizes,
 		"Ranges":    testRanges,
 		"Stream":    testStream,
+		"Cached":    testCached,
 		"Domains":   testDomains,
 		"ReadAhead": testReadAhead,
 		"Bounds":    testBounds,
@@ -134,6 +135,42 @@ func testStream(t *testing.T, open opener) {
 	require.False(t, ok)
 	_, err := st.Append(ctx, want[:1])
 	require.ErrorIs(t, err, chunkstore.ErrClosed)
+}
+
+// What goes through the page cache and what goes past it lie side by side and are read either way, also by
+// the next run.
+func testCached(t *testing.T, open opener) {
+	ctx, s := context.Background(), open(t)
+	st, past := s.NewCachedStream(1), s.NewStream(1)
+	want := map[chunkstore.Extent][]byte{}
+	for i, n := range []int{100, 300 << 10, chunkstore.FrameSize, chunkstore.FrameSize - 1, 3*chunkstore.FrameSize + 5} {
+		p := Bytes(n, uint64(i))
+		for _, put := range []func(context.Context, chunkstore.Domain, []byte) (chunkstore.Extent, error){s.AppendCached, s.Append} {
+			e, err := put(ctx, 1, p)
+			require.NoError(t, err)
+			want[e] = p
+		}
+		for _, st := range []*chunkstore.Stream{st, past} {
+			e, err := st.Append(ctx, p[:min(n, chunkstore.FrameSize)])
+			require.NoError(t, err)
+			want[e] = p[:min(n, chunkstore.FrameSize)]
+		}
+	}
+	check := func() {
+		for e, p := range want {
+			got := make([]byte, len(p))
+			require.NoError(t, s.ReadCached(ctx, 1, e, got, 0))
+			require.True(t, string(p) == string(got), "read %d other bytes from %+v", len(p), e)
+			requireRead(t, s, 1, e, p)
+			require.NoError(t, s.Verify(ctx, 1, e))
+		}
+	}
+	check()
+	require.NoError(t, st.Close())
+	require.NoError(t, past.Close())
+	require.NoError(t, s.Close())
+	s = open(t)
+	check()
 }
 
 // Frames that go side by side lie in the order in which they were started.
