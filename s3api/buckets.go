@@ -94,6 +94,9 @@ type bucketDoc struct {
 
 // listBuckets is ListBuckets, paged when asked to be.
 func (q *request) listBuckets() error {
+	if q.query.Get("x-id") == "ListDirectoryBuckets" { // which differs in nothing else
+		return notImplemented("Directory buckets are not implemented.")
+	}
 	limit, err := q.intParam("max-buckets", 10000, 1, 10000)
 	if err != nil {
 		return err

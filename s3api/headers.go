@@ -36,6 +36,7 @@ var storageClasses = map[string]bool{"STANDARD": true, "REDUCED_REDUNDANCY": tru
 var refused = []string{
 	"X-Amz-Mfa",
 	"X-Amz-Bucket-Namespace",
+	"X-Amz-Request-Route", // WriteGetObjectResponse
 }
 
 // takenBy are headers that only some actions understand. Any other request that carries one fails.

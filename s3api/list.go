@@ -224,6 +224,10 @@ func (q *request) listObjectsV1() error {
 	if err != nil {
 		return err
 	}
+	o, err := q.bucketOwner()
+	if err != nil {
+		return err
+	}
 	l.begin(q, "ListBucketResult")
 	l.w.key("Marker", marker)
 	l.w.elem("MaxKeys", strconv.Itoa(l.max))
@@ -231,7 +235,7 @@ func (q *request) listObjectsV1() error {
 	if page.Truncated && l.delimiter != "" {
 		l.w.key("NextMarker", page.Next)
 	}
-	l.contents(page, q.ownerOf(q.identity.Principal.Tenant))
+	l.contents(page, o)
 	l.w.close("ListBucketResult")
 	return q.writeRawXML(http.StatusOK, l.w.buf)
 }
@@ -260,6 +264,12 @@ func (q *request) listObjectsV2() error {
 	if err != nil {
 		return err
 	}
+	var o *owner
+	if q.query.Get("fetch-owner") == "true" {
+		if o, err = q.bucketOwner(); err != nil {
+			return err
+		}
+	}
 	l.begin(q, "ListBucketResult")
 	l.w.elem("KeyCount", strconv.Itoa(len(page.Objects)+len(page.Prefixes)))
 	l.w.elem("MaxKeys", strconv.Itoa(l.max))
@@ -272,10 +282,6 @@ func (q *request) listObjectsV2() error {
 	}
 	if after != "" {
 		l.w.key("StartAfter", after)
-	}
-	var o *owner
-	if q.query.Get("fetch-owner") == "true" {
-		o = q.ownerOf(q.identity.Principal.Tenant)
 	}
 	l.contents(page, o)
 	l.w.close("ListBucketResult")

@@ -3,6 +3,7 @@ package s3api
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -150,19 +151,36 @@ func (q *request) intParam(name string, def, lo, hi int) (int, error) {
 	return min(n, hi), nil
 }
 
-// checkExpectedOwner refuses a request that is meant for another owner's bucket (x-amz-expected-bucket-owner).
+// checkExpectedOwner refuses a request about another owner's bucket than it is meant for (x-amz-expected-bucket-owner), and
+// a copy from another owner's (x-amz-source-expected-bucket-owner). A bucket that is not there is the handler's to tell.
 func (q *request) checkExpectedOwner() error {
-	for _, name := range []string{"X-Amz-Expected-Bucket-Owner", "X-Amz-Source-Expected-Bucket-Owner"} {
-		want := q.r.Header.Get(name)
-		if want == "" {
-			continue
-		}
-		t := q.identity.Principal.Tenant
-		if want != t.Canonical() && want != t.AccountID() {
-			return s3err.New(s3err.AccessDenied, "Access Denied")
-		}
+	if err := q.expectOwner(q.bucket, q.r.Header.Get("X-Amz-Expected-Bucket-Owner")); err != nil {
+		return err
 	}
-	return nil
+	want := q.r.Header.Get("X-Amz-Source-Expected-Bucket-Owner")
+	if want == "" || len(q.r.Header.Values(copySource)) == 0 {
+		return nil
+	}
+	src, err := q.source()
+	if err != nil {
+		return err
+	}
+	return q.expectOwner(src.Bucket, want)
+}
+
+func (q *request) expectOwner(bucket, want string) error {
+	if want == "" || bucket == "" {
+		return nil
+	}
+	t, _, err := q.view.BucketFront(q.ctx(), bucket)
+	if err != nil || t == 0 || want == t.Canonical() || want == t.AccountID() {
+		return err
+	}
+	var e *namespace.Error
+	if _, err := q.view.HeadBucket(q.ctx(), bucket); errors.As(err, &e) && e.Kind == namespace.NoBucket {
+		return q.hideFromAnonymous(err) // whose it is, is not told to who may not know that it is there
+	}
+	return s3err.New(s3err.AccessDenied, "Access Denied")
 }
 
 type owner struct {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"k3fs/s3api/internal/sigv4"
 	"k3fs/tenancy"
 )
 
@@ -206,7 +207,7 @@ func (i *indexed) matches(q *request) bool {
 func (x *routeIndex) checkParams(i *indexed, q *request) error {
 	reads := q.r.Method == http.MethodGet || q.r.Method == http.MethodHead
 	for name, values := range q.query {
-		if i.params[name] || ofSignature(name) {
+		if i.params[name] || ofSignature(name) || q.byV2(name) {
 			continue
 		}
 		if reads && !x.known[name] && values[0] != "" {
@@ -220,4 +221,9 @@ func (x *routeIndex) checkParams(i *indexed, q *request) error {
 // ofSignature tells the parameters of a presigned URL, and the one by which SDKs name the operation.
 func ofSignature(name string) bool {
 	return name == "x-id" || len(name) > 6 && strings.EqualFold(name[:6], "x-amz-")
+}
+
+// byV2 tells the parameters of a URL that is presigned by version 2.
+func (q *request) byV2(name string) bool {
+	return q.identity != nil && q.identity.Mechanism == sigv4.PresignedV2 && (name == "AWSAccessKeyId" || name == "Expires" || name == "Signature")
 }

@@ -61,10 +61,22 @@ func TestBucketPolicy(t *testing.T) {
 	w.as(&w.them, 200, http.MethodPut, "/bucket/drop/x", "theirs", nil)
 	require.Equal(t, "theirs", w.want(200, http.MethodGet, "/bucket/drop/x", "", nil))
 	w.want(403, http.MethodDelete, "/bucket/public/a", "", nil) // an explicit deny wins, also over the owner
+	// Owners are the bucket's, whoever asks; and who expects another owner is refused.
+	require.Contains(t, w.as(&w.them, 200, http.MethodGet, "/bucket?list-type=2&fetch-owner=true", "", nil), "<Owner><ID>"+mine.Canonical())
+	for name, owner := range map[string]tenancy.TenantID{"mine": mine, "theirs": w.theirs} {
+		header := h("x-amz-expected-bucket-owner", owner.AccountID())
+		status := map[string]int{"mine": 200, "theirs": 403}[name]
+		w.as(&w.them, status, http.MethodGet, "/bucket/public/a", "", header)
+		w.as(nil, status, http.MethodGet, "/bucket/public/a", "", header)
+		w.want(status, http.MethodGet, "/bucket/public/a", "", header)
+		w.as(&w.them, 404, http.MethodGet, "/nobucket/k", "", header)
+	}
 	// A copy needs both ends: the source is read as who copies.
 	w.as(&w.them, 200, http.MethodPut, "/theirs", "", nil)
 	w.as(&w.them, 200, http.MethodPut, "/theirs/copy", "", http.Header{"X-Amz-Copy-Source": {"/bucket/public/a"}})
 	require.Equal(t, "public", w.as(&w.them, 200, http.MethodGet, "/theirs/copy", "", nil), "sealed anew under their own key")
+	w.as(&w.them, 403, http.MethodPut, "/theirs/copy", "", h("x-amz-copy-source", "/bucket/public/a", "x-amz-source-expected-bucket-owner", w.theirs.AccountID()))
+	w.as(&w.them, 200, http.MethodPut, "/theirs/copy", "", h("x-amz-copy-source", "/bucket/public/a", "x-amz-source-expected-bucket-owner", mine.AccountID()))
 	w.as(&w.them, 403, http.MethodPut, "/theirs/copy", "", http.Header{"X-Amz-Copy-Source": {"/bucket/private"}})
 	w.as(&w.them, 404, http.MethodPut, "/theirs/copy", "", http.Header{"X-Amz-Copy-Source": {"/bucket/public/../private"}})
 	w.as(&w.them, 403, http.MethodPut, "/bucket/public/a", "", http.Header{"X-Amz-Copy-Source": {"/theirs/copy"}})

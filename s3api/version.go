@@ -121,6 +121,10 @@ func (q *request) listVersions() error {
 	if err != nil {
 		return err
 	}
+	owner, err := q.bucketOwner()
+	if err != nil {
+		return err
+	}
 	w := &l.w
 	l.begin(q, "ListVersionsResult")
 	w.key("KeyMarker", o.KeyMarker)
@@ -133,7 +137,6 @@ func (q *request) listVersions() error {
 	}
 	w.elem("MaxKeys", strconv.Itoa(l.max))
 	w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
-	owner := q.ownerOf(q.identity.Principal.Tenant)
 	for i := range page.Versions {
 		w.version(&page.Versions[i], owner)
 	}

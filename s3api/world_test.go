@@ -34,6 +34,7 @@ type world struct {
 	theirs     tenancy.TenantID // of them
 	door       *Server
 	clock      atomic.Int64 // what the door's clock is ahead, in nanoseconds
+	seen       atomic.Pointer[watch]
 }
 
 func newWorld(t testing.TB) *world {
@@ -61,10 +62,14 @@ func newWorld(t testing.TB) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.fs.Close(ctx)) })
 	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Tenants: ten, KMSKey: ten.KMSKey, SignatureV2: true, StaleUploads: 30 * 24 * time.Hour, Domains: []string{"s3.example.com"}, WebsiteDomains: []string{"web.example.com"}, Logger: quiet,
-		Now: func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) }})
+		Now:  func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) },
+		Done: func(r Request) { w.seen.Load().add(r) }})
 	require.NoError(t, err)
 	w.door = door
-	w.srv = httptest.NewServer(door)
+	w.srv = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		defer w.seen.Load().begin()()
+		door.ServeHTTP(rw, r)
+	}))
 	t.Cleanup(func() {
 		w.srv.Close()
 		require.NoError(t, door.Close())
