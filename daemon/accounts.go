@@ -17,11 +17,13 @@ import (
 
 // account is one [[account]] of the accounts file.
 type account struct {
-	Tenant    string `koanf:"tenant"`
-	Name      string `koanf:"name"`
-	AccessKey string `koanf:"access_key"`
-	SecretKey string `koanf:"secret_key"`
-	Email     string `koanf:"email"`
+	Tenant    string   `koanf:"tenant"`
+	Name      string   `koanf:"name"`
+	AccessKey string   `koanf:"access_key"`
+	SecretKey string   `koanf:"secret_key"`
+	Email     string   `koanf:"email"`
+	Role      string   `koanf:"role"`     // of an account that is not the tenant's root
+	Policies  []string `koanf:"policies"` // names of policies to attach
 
 	KMSKeys []string `koanf:"kms_keys"` // further ids of the tenant's key, for SSE-KMS
 }
@@ -39,6 +41,7 @@ func (s *stores) ensureAccounts(ctx context.Context, cfg Config, log *slog.Logge
 	for i, a := range all {
 		err := s.tenancy.EnsureAccount(ctx, tenancy.Given{
 			Tenant: a.Tenant, Account: a.Name, AccessKey: a.AccessKey, Secret: a.SecretKey, Email: a.Email,
+			Role: tenancy.Role(a.Role), Policies: a.Policies,
 		})
 		switch {
 		case errors.Is(err, tenancy.ErrInvalid), errors.Is(err, tenancy.ErrExists):

@@ -6,12 +6,13 @@ import (
 	"path/filepath"
 
 	"k3fs/daemon/control"
+	"k3fs/tenancy"
 )
 
 // listenControl opens the sockets that ask for mounts: one in the data directory, for who may look in there, and
 // one for all users of the host, who are told apart by their access keys.
 func (d *Daemon) listenControl() error {
-	d.control = &control.Server{Authenticate: d.stores.tenancy.Authenticate, Handle: d.handle, Logger: d.log}
+	d.control = &control.Server{Authenticate: d.authenticate, Handle: d.handle, Logger: d.log}
 	if err := d.control.Listen(filepath.Join(d.cfg.Data, control.SocketName), 0o600); err != nil {
 		return err
 	}
@@ -51,4 +52,9 @@ func (d *Daemon) handle(ctx context.Context, c control.Caller, r control.Request
 		return d.viewOp(ctx, c, r)
 	}
 	return control.Reply{}, control.Errorf(control.Usage, "unknown operation %q", r.Op)
+}
+
+// authenticate finds the secrets of an access key of an account; temporary ones are not for mounts and holds.
+func (d *Daemon) authenticate(ctx context.Context, accessKey string) ([]string, tenancy.Principal, error) {
+	return d.stores.tenancy.Authenticate(ctx, accessKey, "")
 }

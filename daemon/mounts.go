@@ -76,7 +76,7 @@ func (s *mounts) mount(ctx context.Context, c control.Caller, r control.Request,
 
 // make mounts at the open directory dir. It returns what the user should know about mounts of the same files.
 func (s *mounts) make(ctx context.Context, who tenancy.Principal, want wanted, dir *os.File) (warning string, err error) {
-	if err := tenancy.Allow(who, tenancy.MountAdministrator, tenancy.Resource{Owner: who.Tenant}); err != nil {
+	if err := s.d.stores.tenancy.Allow(who, tenancy.MountAdministrator, tenancy.Resource{Owner: who.Tenant}); err != nil {
 		return "", control.Errorf(control.Denied, "the account of access key %q may not mount", want.AccessKey)
 	}
 	root, err := findSource(ctx, s.d.ns.As(who), want.Source)

@@ -102,7 +102,7 @@ func (s *mounts) again(ctx context.Context, want wanted) error {
 	caller := control.Caller{UID: want.UID, GID: want.GID}
 	if want.AccessKey != "" {
 		var err error
-		if _, who, err = s.d.stores.tenancy.Authenticate(ctx, want.AccessKey); err != nil {
+		if _, who, err = s.d.authenticate(ctx, want.AccessKey); err != nil {
 			return fmt.Errorf("access key %s: %w", want.AccessKey, err)
 		}
 	} else if !caller.Administrator() {

@@ -29,6 +29,7 @@ const (
 	codeMetadataTooLarge   s3err.Code = "MetadataTooLarge"
 	codeInvalidPartNumber  s3err.Code = "InvalidPartNumber"
 	codeAccessForbidden    s3err.Code = "AccessForbidden"
+	codeExpiredToken       s3err.Code = "ExpiredToken"
 )
 
 type answer struct {

@@ -34,7 +34,8 @@ func (q *request) postObject() error {
 	if err != nil {
 		return err
 	}
-	q.identity, q.view = id, q.viewAs(id.Principal)
+	q.proven(id)
+	q.view = q.viewAs(id.Principal)
 	if q.key = f.Fields["key"]; q.key == "" {
 		return s3err.New(s3err.InvalidArgument, "Bucket POST must contain a field named 'key'.  If it is specified, please check the order of the fields.")
 	}

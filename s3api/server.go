@@ -32,8 +32,10 @@ const HealthPath = "/-/healthz"
 type Options struct {
 	// As returns the namespace as a principal may use it.
 	As func(tenancy.Principal) namespace.Objects
-	// Authenticate finds an access key's secret and principal, or fails with tenancy.ErrNoSuchKey.
-	Authenticate func(ctx context.Context, accessKey string) (secret string, p tenancy.Principal, err error)
+	// Authenticate finds an access key's secrets and principal, or fails as tenancy.Tenancy.Authenticate does.
+	Authenticate func(ctx context.Context, accessKey, token string) (secrets []string, p tenancy.Principal, err error)
+	// Used is told of access keys that proved who they are; may be nil.
+	Used func(accessKey string)
 	// Tenants knows tenants by number and by name; without it they have only their ids.
 	Tenants Directory
 	// KMSKey reports whether a tenant has a key of that id, for SSE-KMS; nil knows none.
@@ -138,17 +140,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.engine.Se
 func (s *Server) Close() error { return s.bodies.Close() }
 
 // secrets lets the verifier ask tenancy.
-type secrets func(ctx context.Context, accessKey string) (string, tenancy.Principal, error)
+type secrets func(ctx context.Context, accessKey, token string) ([]string, tenancy.Principal, error)
 
-func (f secrets) Secret(ctx context.Context, accessKey string) (string, tenancy.Principal, error) {
-	secret, p, err := f(ctx, accessKey)
+func (f secrets) Secrets(ctx context.Context, accessKey, token string) ([]string, tenancy.Principal, error) {
+	found, p, err := f(ctx, accessKey, token)
 	switch {
 	case err == nil, errors.Is(err, tenancy.ErrNoSuchKey):
-		return secret, p, err
+		return found, p, err
 	case errors.Is(err, tenancy.ErrSuspended):
-		return "", tenancy.Principal{}, s3err.Wrap(err, s3err.AccessDenied, "The account is suspended.")
+		return nil, tenancy.Principal{}, s3err.Wrap(err, s3err.AccessDenied, "The account is suspended.")
+	case errors.Is(err, tenancy.ErrBadToken):
+		return nil, tenancy.Principal{}, s3err.Wrap(err, s3err.InvalidToken, "The provided token is malformed or otherwise invalid.")
+	case errors.Is(err, tenancy.ErrExpired):
+		return nil, tenancy.Principal{}, s3err.Wrap(err, codeExpiredToken, "The provided token has expired.")
 	}
-	return "", tenancy.Principal{}, &s3err.Error{Code: codeServiceUnavailable, Message: "Credentials can't be looked up now.", Err: err}
+	return nil, tenancy.Principal{}, &s3err.Error{Code: codeServiceUnavailable, Message: "Credentials can't be looked up now.", Err: err}
 }
 
 // serve is the one entry of every request.
@@ -227,7 +233,7 @@ func (q *request) dispatch() error {
 		return err
 	}
 	q.query = q.r.URL.Query()
-	q.identity = id
+	q.proven(id)
 	q.view = q.viewAs(id.Principal)
 	route, err := q.s.routes.find(q)
 	if err != nil {
@@ -242,6 +248,14 @@ func (q *request) dispatch() error {
 		return err
 	}
 	return q.hideFromAnonymous(q.unlessDenied(route, route.handle(q)))
+}
+
+// proven takes note of who makes the request.
+func (q *request) proven(id *sigv4.Identity[tenancy.Principal]) {
+	q.identity = id
+	if q.s.o.Used != nil && id.Mechanism != sigv4.Anonymous {
+		q.s.o.Used(id.AccessKey)
+	}
 }
 
 // unlessDenied: who may not write is told that, and not what else is wrong with the request.

@@ -53,7 +53,7 @@ func newWorld(t testing.TB) *world {
 	other, err := ten.CreateTenant(ctx, "other")
 	require.NoError(t, err)
 	w.theirs = other.ID
-	_, err = ten.CreateAccount(ctx, other.ID, "worker")
+	_, err = ten.CreateAccount(ctx, other.ID, "worker", tenancy.NewAccount{})
 	require.NoError(t, err)
 	w.them, err = ten.CreateAccessKey(ctx, other.ID, "worker")
 	require.NoError(t, err)

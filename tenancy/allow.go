@@ -7,81 +7,52 @@ import (
 	"k3fs/tenancy/policy"
 )
 
-// scope says what a permission is about, which decides what Resource.Owner must be.
-type scope uint8
-
-const (
-	ofTenant scope = iota + 1 // the tenant itself: Owner is 0 or the tenant
-	ofBucket                  // a bucket and what is in it: Owner must be the tenant, or the bucket's rules allow it
-	ofMount                   // as ofTenant, for the root account only
-	ofHold                    // as ofMount; of a bucket, its policy lets others do it, and can deny it to all
-	ofNode                    // the whole store: for the root account of the tenant that operates it
-)
-
-// scopeOf knows every action; one that it does not know is denied.
-func scopeOf(a Action) scope {
-	switch a {
-	case ListAllBuckets, CreateBucket:
-		return ofTenant
-	case DeleteBucket, ListBucket, GetBucketLocation, ListBucketUploads, GetObject, PutObject,
-		DeleteObject, AbortUpload, ListUploadParts, GetObjectAttributes, GetObjectTagging, PutObjectTagging, DeleteObjectTagging,
-		GetBucketPolicy, PutBucketPolicy, DeleteBucketPolicy, GetBucketPolicyStatus, GetBucketACL, PutBucketACL, GetObjectACL,
-		PutObjectACL, GetBucketOwnership, PutBucketOwnership, GetBucketPublicAccess, PutBucketPublicAccess, GetBucketCORS,
-		PutBucketCORS, GetBucketTagging, PutBucketTagging, GetBucketWebsite, PutBucketWebsite, DeleteBucketWebsite,
-		GetLifecycle, PutLifecycle, GetEncryption, PutEncryption, GetBucketRequestPay, PutBucketRequestPay,
-		GetBucketAcceleration, GetBucketLogging, GetBucketNotifications, GetBucketVersioning, PutBucketVersioning,
-		ListBucketVersions, GetObjectVersion, DeleteObjectVersion, GetObjectVersionACL, PutObjectVersionACL,
-		GetObjectVersionTagging, PutObjectVersionTagging, DeleteObjectVersionTagging,
-		GetBucketObjectLock, PutBucketObjectLock, GetObjectRetention, PutObjectRetention, GetObjectLegalHold, PutObjectLegalHold,
-		BypassGovernance:
-		return ofBucket
-	case MountAdministrator, ListHolds, ReadAudit:
-		return ofMount
-	case PlaceHold, ReleaseHold:
-		return ofHold
-	case CreateAccount, ListAccounts, GetAccount, UpdateAccount, DeleteAccount, CreateAccessKey, ListAccessKeys, UpdateAccessKey,
-		DeleteAccessKey, PutPolicy, GetPolicy, ListPolicies, DeletePolicy, AttachPolicy, GetUsage, GetQuota, PutQuota, RotateTenantKey,
-		ListMounts, EndMount, ListSessions, EndSession, ListShares, RevokeShare:
-		return ofMount
-	case CreateTenant, ListTenants, GetTenant, UpdateTenant, DeleteTenant, PutTenantQuota, GetNode, ConfirmClock, Maintain, RotateNodeKeys:
-		return ofNode
+// Allow reports whether p may do a on r: nil, or ErrDenied. It does no I/O: what it needs to know of accounts is in
+// memory, and always what the records say now. So namespace asks it inside the transaction that makes the change,
+// where a retry asks again; and what an administrator changes counts at once, for mounts that are there, too.
+//
+//   - A suspended tenant, and an account that is disabled, expired or gone, may do nothing.
+//   - What a policy denies, be it the bucket's, one attached to the account or the session's, is denied.
+//   - A session's policy only takes away.
+//   - In its own tenant a root account may do everything, any other what its role or an attached policy gives it, or
+//     what the bucket's policy gives to it by name or to everyone.
+//   - On another tenant's bucket an account may do what that bucket's policy allows or an ACL grants, as far as its own
+//     role and policies let it; nobody, what they give to everyone. A block of public access may be in the way.
+//
+// Source: "Policy evaluation logic" in the IAM user guide.
+func (t *Tenancy) Allow(p Principal, a Action, r Resource) error {
+	var s *standing
+	if p.known() {
+		var err error
+		if s, err = t.standingOf(p); err != nil {
+			return err
+		}
 	}
-	return 0
+	return decide(p, s, a, &r, t.policyOf)
 }
 
-// Allow reports whether p may do a on r: nil, or ErrDenied. It does no I/O of its own and depends on nothing
-// but its arguments, so namespace asks it inside the transaction that makes the change, where a retry asks
-// again.
-//
-// An account may do everything on the buckets of its own tenant that their policies don't deny. On another's,
-// and without an account, it may do what the bucket's policy allows or an ACL grants, unless a policy denies it
-// or the block of public access is in the way.
-func Allow(p Principal, a Action, r Resource) error { return decide(p, a, &r, parsePolicy) }
-
-// Allow is the function Allow, which remembers the policies that it has parsed.
-func (t *Tenancy) Allow(p Principal, a Action, r Resource) error { return decide(p, a, &r, t.policyOf) }
+// Allow is Tenancy.Allow for principals of which no records are kept: an account that is not root may do to buckets
+// what their policies don't deny.
+func Allow(p Principal, a Action, r Resource) error {
+	s := &standing{root: p.Root, role: RoleReadWrite}
+	if actions[a].scope == ofBucket {
+		s.role = RoleAdmin
+	}
+	return decide(p, s, a, &r, parsePolicy)
+}
 
 type policyParser func(raw []byte, bucket string) (*policy.Document, error)
 
-func decide(p Principal, a Action, r *Resource, parse policyParser) error {
-	own := p.known() && r.Owner == p.Tenant
-	var err error
-	permitted := false
-	switch scopeOf(a) {
-	case ofTenant:
-		permitted = own || p.known() && r.Owner == 0
-	case ofMount:
-		permitted = p.Root && (own || p.known() && r.Owner == 0)
-	case ofNode:
-		permitted = p.Root && p.Tenant == FirstTenant && p.known()
-	case ofHold:
-		permitted, err = decideHold(p, a, r, own, parse)
-	case ofBucket:
-		permitted, err = decideBucket(p, a, r, own, parse)
-		if err == nil && !own && r.Settings != nil && r.Object != nil && objectPermission[a] != "" {
-			permitted, err = hideAbsent(p, r, permitted, parse)
-		}
-	}
+// asked is one decision under way.
+type asked struct {
+	p     Principal
+	s     *standing // nil for nobody
+	parse policyParser
+}
+
+func decide(p Principal, s *standing, a Action, r *Resource, parse policyParser) error {
+	q := asked{p, s, parse}
+	permitted, err := q.permitted(a, r)
 	switch {
 	case err != nil:
 		return err
@@ -93,29 +64,100 @@ func decide(p Principal, a Action, r *Resource, parse policyParser) error {
 	return fmt.Errorf("%w: %s", ErrDenied, a)
 }
 
-// decideHold lets the root account, and whom the bucket's policy allows it, and nobody whom that denies it.
-func decideHold(p Principal, a Action, r *Resource, own bool, parse policyParser) (bool, error) {
+func (q *asked) permitted(a Action, r *Resource) (bool, error) {
+	what := actions[a]
+	if what.scope != ofBucket && !q.p.known() {
+		return false, nil
+	}
+	given, err := q.given(a, r)
+	if err != nil || given == policy.Deny {
+		return false, err
+	}
+	mine := given == policy.Allow
+	own := q.p.known() && r.Owner == q.p.Tenant
+	switch what.scope {
+	case ofNode:
+		return q.p.Tenant == FirstTenant && (q.s.root || q.s.role.Has(a)), nil
+	case ofTenant:
+		return mine && (own || r.Owner == 0), nil
+	case ofHold:
+		return q.hold(a, r, own, mine)
+	case ofBucket:
+		permitted, err := q.bucket(a, r, own, mine)
+		if err == nil && !own && r.Settings != nil && r.Object != nil && objectPermission[a] != "" {
+			permitted, err = q.hideAbsent(r, permitted)
+		}
+		return permitted, err
+	}
+	return false, nil
+}
+
+// given is what the account itself has, wherever it acts: Allow, Deny, or Undecided. Nobody has everything, since he
+// has no account that could be without it.
+func (q *asked) given(a Action, r *Resource) (policy.Decision, error) {
+	if q.s == nil {
+		return policy.Allow, nil
+	}
+	d := policy.Undecided
+	if q.s.root || q.s.role.Has(a) && actions[a].scope != ofNode {
+		d = policy.Allow
+	}
+	if len(q.s.attached) == 0 && q.p.session == nil {
+		return d, nil
+	}
+	request, err := q.request(a, r)
+	if err != nil {
+		return policy.Deny, err
+	}
+	for _, doc := range q.s.attached {
+		if doc == nil {
+			return policy.Deny, nil
+		}
+		d = max(d, doc.Evaluate(request))
+	}
+	if q.p.session != nil && !q.p.session.lets(a, request) {
+		return policy.Deny, nil
+	}
+	return d, nil
+}
+
+// request is what policies are asked.
+func (q *asked) request(a Action, r *Resource) (*policy.Request, error) {
+	if r.Find != nil && r.Bucket == "" {
+		var err error
+		if r.Bucket, r.Key, err = r.Find(); err != nil {
+			return nil, err
+		}
+	}
+	return &policy.Request{Who: q.p.who(), Action: string(a), Resource: r.name(), Values: q.p.values(r)}, nil
+}
+
+// hold lets who has the permission, and whom of the tenant the bucket's policy allows it, and nobody whom that denies it.
+func (q *asked) hold(a Action, r *Resource, own, mine bool) (bool, error) {
 	raw := r.Settings[SettingPolicy]
 	if len(raw) == 0 {
-		return own && p.Root, nil
+		return own && mine, nil
 	}
-	d, err := parse(raw, r.Bucket)
+	request, err := q.request(a, r)
 	if err != nil {
 		return false, err
 	}
-	q := policy.Request{Who: p.who(), Action: string(a), Resource: r.name(), Values: p.values(r)}
-	switch d.Evaluate(&q) {
+	d, err := q.parse(raw, r.Bucket)
+	if err != nil {
+		return false, err
+	}
+	switch d.Evaluate(request) {
 	case policy.Deny:
 		return false, nil
 	case policy.Allow:
 		return own, nil
 	}
-	return own && p.Root, nil
+	return own && mine, nil
 }
 
-func decideBucket(p Principal, a Action, r *Resource, own bool, parse policyParser) (bool, error) {
+func (q *asked) bucket(a Action, r *Resource, own, mine bool) (bool, error) {
 	if r.Settings == nil {
-		return own, nil
+		return own && mine, nil
 	}
 	block := r.Settings.PublicAccess()
 	if r.NewACL != nil && block.BlockPublicAcls {
@@ -124,30 +166,36 @@ func decideBucket(p Principal, a Action, r *Resource, own bool, parse policyPars
 		}
 	}
 	if raw := r.Settings[SettingPolicy]; len(raw) > 0 {
-		d, err := parse(raw, r.Bucket)
+		request, err := q.request(a, r)
 		if err != nil {
 			return false, err
 		}
-		q := policy.Request{Who: p.who(), Action: string(a), Resource: r.name(), Values: p.values(r)}
-		switch d.Evaluate(&q) {
-		case policy.Deny:
-			// Whoever holds the tenant can always take back a policy that locks everyone out.
-			return own && p.Root && ofPolicy(a), nil
-		case policy.Allow:
-			if !block.RestrictPublicBuckets || !d.Public() {
-				return true, nil
-			}
+		d, err := q.parse(raw, r.Bucket)
+		if err != nil {
+			return false, err
 		}
+		said := d.Evaluate(request)
+		switch {
+		case said == policy.Deny:
+			// Whoever holds the tenant can always take back a policy that locks everyone out.
+			return own && mine && q.p.Root && ofPolicy(a), nil
+		case said == policy.Undecided, block.RestrictPublicBuckets && d.Public():
+		case own && said == policy.Allow, !own && mine:
+			return true, nil
+		}
+	}
+	if !mine {
+		return false, nil
 	}
 	if r.Settings.Ownership() == OwnerEnforced {
 		return own, nil
 	}
 	if own {
-		if mine, err := r.listIsOf(p.Tenant, a); err != nil || mine {
+		if mine, err := r.listIsOf(q.p.Tenant, a); err != nil || mine {
 			return mine, err
 		}
 	}
-	return r.granted(p, a, !block.IgnorePublicAcls)
+	return r.granted(q.p, a, !block.IgnorePublicAcls)
 }
 
 // listIsOf reports whether a tenant may do a to what is in its own bucket: anything, but for the access control
@@ -169,25 +217,24 @@ func (r *Resource) listIsOf(t TenantID, a Action) (bool, error) {
 
 // hideAbsent lets others learn that an object is not there, which the namespace tells whom it lets in, if and
 // only if they may list its name.
-func hideAbsent(p Principal, r *Resource, permitted bool, parse policyParser) (bool, error) {
+func (q *asked) hideAbsent(r *Resource, permitted bool) (bool, error) {
 	switch _, err := r.Object(); {
 	case err == nil:
 		return permitted, nil
 	case !errors.Is(err, ErrNoObject):
 		return false, err
 	}
-	asked := p
-	asked.Request = &Request{Values: func(key string) []string {
+	lister, known := *q, q.p.Request
+	lister.p.Request = &Request{Values: func(key string) []string {
 		if key == "s3:prefix" {
 			return []string{r.Key}
 		}
-		if p.Request == nil || p.Request.Values == nil {
+		if known == nil || known.Values == nil {
 			return nil
 		}
-		return p.Request.Values(key)
+		return known.Values(key)
 	}}
-	list := Resource{Owner: r.Owner, Bucket: r.Bucket, Settings: r.Settings}
-	return decideBucket(asked, ListBucket, &list, false, parse)
+	return lister.permitted(ListBucket, &Resource{Owner: r.Owner, Bucket: r.Bucket, Settings: r.Settings})
 }
 
 func ofPolicy(a Action) bool {
@@ -196,6 +243,9 @@ func ofPolicy(a Action) bool {
 
 // name is how policies name the resource.
 func (r *Resource) name() string {
+	if r.ARN != "" {
+		return r.ARN
+	}
 	if r.Key == "" {
 		return r.Bucket
 	}

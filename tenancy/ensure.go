@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"k3fs/metastore"
+	"time"
 )
 
 // Given is an account with an access key as the administrator writes it down, for EnsureAccount.
@@ -16,6 +15,8 @@ type Given struct {
 	AccessKey string
 	Secret    string
 	Email     string // of the tenant, by which ACLs may name it; may be empty
+	Role      Role   // of the account; empty leaves it as it is, or makes it RoleReadWrite
+	Policies  []string
 }
 
 // EnsureAccount makes the tenant, the account and the access key that g describes, durably, as far as they
@@ -33,12 +34,10 @@ func (t *Tenancy) EnsureAccount(ctx context.Context, g Given) error {
 	if err != nil {
 		return fmt.Errorf("tenant %s: %w", g.Tenant, err)
 	}
-	if _, err := t.CreateAccount(ctx, id, g.Account); err != nil && !errors.Is(err, ErrExists) {
+	if err := t.change(ctx, func(c *change) error { return t.ensureAccount(c, id, g) }); err != nil {
 		return fmt.Errorf("account %s of tenant %s: %w", g.Account, g.Tenant, err)
 	}
-	err = t.kv.Update(ctx, metastore.Durable, func(txn metastore.Txn) error { return t.ensureKey(txn, id, g) })
-	t.forget()
-	if err != nil {
+	if err = t.change(ctx, func(c *change) error { return t.ensureKey(c, id, g) }); err != nil {
 		return fmt.Errorf("access key %s: %w", g.AccessKey, err)
 	}
 	return nil
@@ -50,7 +49,7 @@ func (t *Tenancy) ensureTenant(ctx context.Context, g Given) (TenantID, error) {
 		return 0, err
 	}
 	var one Tenant
-	err := t.kv.Update(ctx, metastore.Durable, func(txn metastore.Txn) error {
+	err := t.change(ctx, func(txn *change) error {
 		raw, err := txn.Get(tenantNameKey(g.Tenant))
 		if err != nil {
 			return err
@@ -65,16 +64,38 @@ func (t *Tenancy) ensureTenant(ctx context.Context, g Given) (TenantID, error) {
 		one.Email = g.Email
 		return txn.Set(tenantKey(one.ID), encodeTenant(one))
 	})
-	t.forget()
 	return one.ID, err
 }
 
-func (t *Tenancy) ensureKey(txn metastore.Txn, id TenantID, g Given) error {
+// ensureAccount makes the account, or gives it the role and the policies.
+func (t *Tenancy) ensureAccount(c *change, id TenantID, g Given) error {
+	a, err := getAccount(c, id, g.Account)
+	if errors.Is(err, ErrNoAccount) {
+		_, err = t.createAccount(c, id, g.Account, NewAccount{Role: g.Role, Policies: g.Policies})
+		return err
+	}
+	if err != nil || g.Role == "" && len(g.Policies) == 0 {
+		return err
+	}
+	if g.Role != "" {
+		if a, err = t.with(a, AccountChange{Role: &g.Role}); err != nil {
+			return err
+		}
+	}
+	for _, p := range g.Policies {
+		if err := a.attach(c, p); err != nil {
+			return err
+		}
+	}
+	return c.putAccount(a)
+}
+
+func (t *Tenancy) ensureKey(txn *change, id TenantID, g Given) error {
 	account, err := getAccount(txn, id, g.Account)
 	if err != nil {
 		return err
 	}
-	key, _, err := getCredential(txn, g.AccessKey)
+	key, sealed, err := getCredential(txn, g.AccessKey)
 	switch {
 	case errors.Is(err, ErrNoSuchKey):
 		key = AccessKey{ID: g.AccessKey, Tenant: id, Account: account.Name, Root: account.Root, Created: t.now()}
@@ -84,7 +105,11 @@ func (t *Tenancy) ensureKey(txn metastore.Txn, id TenantID, g Given) error {
 	case key.Tenant != id || key.Account != account.Name:
 		return fmt.Errorf("%w for another account", ErrExists)
 	}
-	return txn.Set(credentialKey(key.ID), encodeCredential(key, t.secrets.seal([]byte(g.Secret), aboutSecret(key))))
+	if secret, err := t.openSecret(key, sealed.current); err != nil || secret == g.Secret {
+		return err
+	}
+	key.PreviousUntil = time.Time{}
+	return t.setSecret(txn, key, g.Secret)
 }
 
 // FindTenant returns the tenant that has the name or, with an '@' in it, the address. ErrNoTenant if there

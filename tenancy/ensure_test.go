@@ -13,9 +13,9 @@ func TestEnsureAccount(t *testing.T) {
 	for _, secret := range []string{"secret-one", "secret-one", "secret-two"} {
 		g.Secret = secret
 		require.NoError(t, w.EnsureAccount(ctx, g))
-		got, who, err := w.Authenticate(ctx, g.AccessKey)
+		got, who, err := w.Authenticate(ctx, g.AccessKey, "")
 		require.NoError(t, err)
-		require.Equal(t, secret, got)
+		require.Equal(t, []string{secret}, got)
 		require.Equal(t, "worker", who.Account)
 		require.False(t, who.Root)
 	}
@@ -28,7 +28,7 @@ func TestEnsureAccount(t *testing.T) {
 	require.Equal(t, "acme", found.Name)
 
 	require.NoError(t, w.EnsureAccount(ctx, Given{Tenant: "acme", AccessKey: "AKIAROOT", Secret: "secret-root"}))
-	_, who, err := w.Authenticate(ctx, "AKIAROOT")
+	_, who, err := w.Authenticate(ctx, "AKIAROOT", "")
 	require.NoError(t, err)
 	require.True(t, who.Root)
 	require.Equal(t, found.ID, who.Tenant)
@@ -41,6 +41,6 @@ func TestEnsureAccount(t *testing.T) {
 		require.ErrorIs(t, w.EnsureAccount(ctx, bad), ErrInvalid)
 	}
 	w.reopen(t)
-	_, _, err = w.Authenticate(ctx, "AKIAROOT")
+	_, _, err = w.Authenticate(ctx, "AKIAROOT", "")
 	require.NoError(t, err)
 }

@@ -12,8 +12,10 @@ import (
 //	t n name                    tenant id  of the tenant with that name
 //	t k tenant(8) epoch(4)      tenant key wrapped by the master key
 //	t a tenant(8) name          account
-//	t c access key              credential its secret sealed under the master key
+//	t p tenant(8) name          policy     a named one, for accounts
+//	t c access key              credential its secrets sealed under the master key
 //	t i tenant(8) access key    (empty)    which access keys a tenant has
+//	t u access key              time       when it was last used, roughly
 //	t m tenant(8) id            (empty)    further ids by which SSE-KMS may name the tenant's key
 //	t s                         tenant id  the highest one given out
 //
@@ -41,6 +43,12 @@ func kmsKey(id TenantID, name string) []byte {
 	return append(numbered('m', id, len(name)), name...)
 }
 
+func policyKey(id TenantID, name string) []byte {
+	return append(numbered('p', id, len(name)), name...)
+}
+
+func usedKey(access string) []byte { return append([]byte{room, 'u'}, access...) }
+
 func numbered(kind byte, id TenantID, more int) []byte {
 	key := make([]byte, 2, 10+more)
 	key[0], key[1] = room, kind
@@ -66,6 +74,22 @@ func (e *encoder) bool(v bool) {
 func (e *encoder) bytes(v []byte)   { e.uint(uint64(len(v))); *e = append(*e, v...) }
 func (e *encoder) string(v string)  { e.uint(uint64(len(v))); *e = append(*e, v...) }
 func (e *encoder) time(v time.Time) { e.uint(uint64(v.Unix())) }
+
+// maybe writes a time that may be zero.
+func (e *encoder) maybe(v time.Time) {
+	if v.IsZero() {
+		e.uint(0)
+		return
+	}
+	e.time(v)
+}
+
+func (e *encoder) strings(all []string) {
+	e.uint(uint64(len(all)))
+	for _, one := range all {
+		e.string(one)
+	}
+}
 
 type decoder struct {
 	rest []byte
@@ -109,6 +133,28 @@ func (d *decoder) bytes() []byte {
 func (d *decoder) string() string  { return string(d.bytes()) }
 func (d *decoder) time() time.Time { return time.Unix(int64(d.uint()), 0).UTC() }
 
+func (d *decoder) maybe() time.Time {
+	if n := d.uint(); n != 0 {
+		return time.Unix(int64(n), 0).UTC()
+	}
+	return time.Time{}
+}
+
+func (d *decoder) strings() (all []string) {
+	n := d.uint()
+	if n > uint64(len(d.rest)) { // each takes a byte at least
+		d.bad = true
+		return nil
+	}
+	for range n {
+		all = append(all, d.string())
+	}
+	return all
+}
+
+// more reports whether the record goes on: those of earlier versions end sooner.
+func (d *decoder) more() bool { return !d.bad && len(d.rest) > 0 }
+
 // end reports whether the whole record was read and made sense.
 func (d *decoder) end(what string) error {
 	if d.bad || len(d.rest) != 0 {
@@ -149,6 +195,12 @@ func encodeAccount(a Account) []byte {
 	e.string(a.rootKey)
 	e.bool(a.generated)
 	e.time(a.Created)
+	e.uint(a.id) // the first records ended before it
+	e.string(string(a.Role))
+	e.bool(a.Disabled)
+	e.maybe(a.Expires)
+	e.strings(a.Policies)
+	e.maybe(a.fresh)
 	return *e
 }
 
@@ -159,28 +211,65 @@ func decodeAccount(id TenantID, name string, raw []byte) (Account, error) {
 	a.rootKey = d.string()
 	a.generated = d.bool()
 	a.Created = d.time()
+	if !a.Root {
+		a.Role = RoleReadWrite
+	}
+	if d.more() {
+		a.id = d.uint()
+		a.Role = Role(d.string())
+		a.Disabled = d.bool()
+		a.Expires = d.maybe()
+		a.Policies = d.strings()
+		a.fresh = d.maybe()
+		d.bad = d.bad || (a.Role.bit() == 0) != a.Root
+	}
 	return a, d.end("account record")
 }
 
-func encodeCredential(k AccessKey, sealed []byte) []byte {
+// sealedSecrets are the secrets of an access key as they are stored: the one in force and, for as long as the key's
+// PreviousUntil says, the one before it.
+type sealedSecrets struct{ current, previous []byte }
+
+func encodeCredential(k AccessKey, sealed sealedSecrets) []byte {
 	e := newEncoder()
 	e.uint(uint64(k.Tenant))
 	e.string(k.Account)
 	e.bool(k.Root)
 	e.bool(k.Disabled)
 	e.time(k.Created)
-	e.bytes(sealed)
+	e.bytes(sealed.current)
+	e.maybe(k.Expires) // the first records ended before it
+	e.maybe(k.PreviousUntil)
+	e.bytes(sealed.previous)
 	return *e
 }
 
-func decodeCredential(access string, raw []byte) (AccessKey, []byte, error) {
+func decodeCredential(access string, raw []byte) (AccessKey, sealedSecrets, error) {
 	d := newDecoder(raw)
 	k := AccessKey{ID: access, Tenant: TenantID(d.uint()), Account: d.string()}
 	k.Root = d.bool()
 	k.Disabled = d.bool()
 	k.Created = d.time()
-	sealed := d.bytes()
+	sealed := sealedSecrets{current: d.bytes()}
+	if d.more() {
+		k.Expires = d.maybe()
+		k.PreviousUntil = d.maybe()
+		sealed.previous = d.bytes()
+	}
 	return k, sealed, d.end("credential record")
+}
+
+func encodePolicy(p Policy) []byte {
+	e := newEncoder()
+	e.time(p.Updated)
+	e.bytes(p.Document)
+	return *e
+}
+
+func decodePolicy(name string, raw []byte) (Policy, error) {
+	d := newDecoder(raw)
+	p := Policy{Name: name, Updated: d.time(), Document: d.bytes()}
+	return p, d.end("policy record")
 }
 
 func encodeID(id TenantID) []byte {

@@ -115,11 +115,23 @@ func (t *Tenancy) renewCredential(rest, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh, err := t.secrets.renew(sealed, aboutSecret(key), "the secret of access key "+key.ID)
-	if err != nil || fresh == nil {
-		return nil, err
+	renewed := false
+	for _, one := range []*[]byte{&sealed.current, &sealed.previous} {
+		if len(*one) == 0 {
+			continue
+		}
+		fresh, err := t.secrets.renew(*one, aboutSecret(key), "the secret of access key "+key.ID)
+		if err != nil {
+			return nil, err
+		}
+		if fresh != nil {
+			*one, renewed = fresh, true
+		}
 	}
-	return encodeCredential(key, fresh), nil
+	if !renewed {
+		return nil, nil
+	}
+	return encodeCredential(key, sealed), nil
 }
 
 // renewBatch is how many records one update looks at.

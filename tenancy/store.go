@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,17 +53,6 @@ type Tenant struct {
 	Email   string // by which ACLs may name it; may be empty
 }
 
-// Account is an identity inside a tenant, with any number of access keys.
-type Account struct {
-	Tenant  TenantID
-	Name    string
-	Root    bool
-	Created time.Time
-
-	rootKey   string // of the root account: its access key
-	generated bool   // of the root account: rootKey was made here, not given
-}
-
 // Options are what Open needs.
 type Options struct {
 	// Keys are the store's own keys, from the file of node keys. Where there is none, Master's are meant.
@@ -100,8 +90,9 @@ func (o *Options) Validate() error {
 	return checkName("tenant", o.FirstTenantName)
 }
 
-// Tenancy keeps the records of identity in a metastore. It is safe for concurrent use. Its one lock,
-// mu, guards the caches; it is never held across I/O.
+// Tenancy keeps the records of identity in a metastore. It is safe for concurrent use. Its locks, in the order in which
+// they are taken: rotating and changing, which are held while records are changed; and mu, which guards what is kept in memory and is
+// never held across I/O.
 type Tenancy struct {
 	kv      metastore.Store
 	now     func() time.Time
@@ -114,9 +105,15 @@ type Tenancy struct {
 	keys     atomic.Pointer[NodeKeys]
 	data     dataKeys
 
+	used     sync.Map     // of access key to the minute of its last use (*atomic.Int64)
+	usedKeys atomic.Int64 // how many are in it
+
+	changing sync.Mutex
+
 	mu       sync.RWMutex
-	changes  uint64 // counts forget; a fill that began before the last one is not kept
-	known    map[string]login
+	houses   map[TenantID]*house // all tenants, as Allow decides by them
+	changes  uint64              // counts forget; a fill that began before the last one is not kept
+	known    map[string]*login
 	epochs   map[TenantID]uint32
 	policies map[[sha256.Size]byte]*policy.Document // by bucket and text
 }
@@ -127,12 +124,12 @@ func Open(ctx context.Context, kv metastore.Store, opts Options) (*Tenancy, erro
 	if err := opts.Validate(); err != nil {
 		return nil, err
 	}
-	t := &Tenancy{kv: kv, now: opts.Now, ring: new(ring), decoy: opts.Keys.decoy}
+	t := &Tenancy{kv: kv, now: opts.Now, houses: map[TenantID]*house{}, ring: new(ring), decoy: opts.Keys.decoy}
 	t.wrap, t.secrets = sealer{labelWrap, t.ring}, sealer{labelSecret, t.ring}
 	t.setNodeKeys(opts.Keys)
 	t.data.open(opts)
 	t.forget()
-	if err := t.ensureFirst(ctx, opts.FirstTenantName); err != nil {
+	if err := errors.Join(t.ensureFirst(ctx, opts.FirstTenantName), t.load(ctx)); err != nil {
 		return nil, fmt.Errorf("tenancy: open: %w", err)
 	}
 	return t, nil
@@ -161,44 +158,6 @@ func (t *Tenancy) ensureFirst(ctx context.Context, name string) error {
 	return err
 }
 
-// CreateTenant makes a tenant with its root account (which has no access key yet) and its first key.
-// It is durable on return. ErrExists if the name is taken, ErrInvalid if it is no name.
-func (t *Tenancy) CreateTenant(ctx context.Context, name string) (Tenant, error) {
-	if err := checkName("tenant", name); err != nil {
-		return Tenant{}, err
-	}
-	var made Tenant
-	err := t.kv.Update(ctx, metastore.Durable, func(txn metastore.Txn) error {
-		made = Tenant{Name: name, Status: Active, Epoch: 1, Created: t.now()}
-		if taken, err := has(txn, tenantNameKey(name)); err != nil || taken {
-			return orExists(err, "tenant "+name)
-		}
-		last, err := lastTenant(txn)
-		if err != nil {
-			return err
-		}
-		made.ID = last + 1
-		key, err := t.newTenantKey(ctx, keyOf{made.ID, made.Epoch})
-		if err != nil {
-			return err
-		}
-		return putTenant(txn, made, key)
-	})
-	t.forget()
-	return made, err
-}
-
-func putTenant(txn metastore.Txn, made Tenant, key []byte) error {
-	root := Account{Tenant: made.ID, Name: RootAccount, Root: true, Created: made.Created}
-	return errors.Join(
-		txn.Set(sequenceKey(), encodeID(made.ID)),
-		txn.Set(tenantKey(made.ID), encodeTenant(made)),
-		txn.Set(tenantNameKey(made.Name), encodeID(made.ID)),
-		txn.Set(wrappedKey(made.ID, made.Epoch), key),
-		txn.Set(accountKey(made.ID, root.Name), encodeAccount(root)),
-	)
-}
-
 // Tenant returns the tenant with that number, or ErrNoTenant.
 func (t *Tenancy) Tenant(ctx context.Context, id TenantID) (Tenant, error) {
 	var found Tenant
@@ -223,24 +182,6 @@ func (t *Tenancy) Tenants(ctx context.Context) ([]Tenant, error) {
 	return all, err
 }
 
-// SetStatus suspends a tenant or lets it act again, durably. A suspended tenant's access keys stop
-// working at once.
-func (t *Tenancy) SetStatus(ctx context.Context, id TenantID, s Status) error {
-	if s > Suspended {
-		return fmt.Errorf("%w: tenant status %d", ErrInvalid, s)
-	}
-	err := t.kv.Update(ctx, metastore.Durable, func(txn metastore.Txn) error {
-		one, err := getTenant(txn, id)
-		if err != nil {
-			return err
-		}
-		one.Status = s
-		return txn.Set(tenantKey(id), encodeTenant(one))
-	})
-	t.forget()
-	return err
-}
-
 // Root returns the principal of a tenant's root account, for doors that the host's administrator
 // opens (a mount). It needs no access key.
 func Root(id TenantID) Principal {
@@ -253,7 +194,7 @@ func (t *Tenancy) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.changes++
-	t.known = make(map[string]login)
+	t.known = make(map[string]*login)
 	t.epochs = make(map[TenantID]uint32)
 }
 
@@ -296,8 +237,17 @@ func orExists(err error, what string) error {
 
 // scan calls fn for every record whose key begins with prefix, with the rest of the key.
 func scan(r metastore.Reader, prefix []byte, fn func(rest, value []byte) error) error {
-	return r.Scan(metastore.Range{From: prefix, To: prefixEnd(prefix)}, func(key, value []byte) (bool, error) {
-		return true, fn(key[len(prefix):], value)
+	return scanFrom(r, prefix, "", func(rest, value []byte) (bool, error) { return true, fn(rest, value) })
+}
+
+// scanFrom is scan for the records after the one whose key ends in after ("": for all), until fn returns false.
+func scanFrom(r metastore.Reader, prefix []byte, after string, fn func(rest, value []byte) (bool, error)) error {
+	from := slices.Clone(prefix)
+	if after != "" {
+		from = append(append(from, after...), 0)
+	}
+	return r.Scan(metastore.Range{From: from, To: prefixEnd(prefix)}, func(key, value []byte) (bool, error) {
+		return fn(key[len(prefix):], value)
 	})
 }
 

@@ -26,6 +26,10 @@ var (
 	ErrNoSuchKey = errors.New("tenancy: no such access key")
 	// ErrSuspended: the account's tenant is suspended.
 	ErrSuspended = errors.New("tenancy: tenant is suspended")
+	// ErrBadToken: the session token is not one of ours, or not this access key's.
+	ErrBadToken = errors.New("tenancy: bad session token")
+	// ErrExpired: the session is over.
+	ErrExpired = errors.New("tenancy: session has expired")
 	// ErrDenied: the principal lacks the permission.
 	ErrDenied = errors.New("tenancy: permission denied")
 	// ErrCorrupt: a stored record or key failed its authentication.
@@ -44,12 +48,24 @@ func (id TenantID) Canonical() string {
 // AccountID is the account id by which ARNs name the tenant: 12 digits, as AWS's.
 func (id TenantID) AccountID() string { return fmt.Sprintf("%012d", id) }
 
+// accountARN is how ARNs name an account of the tenant.
+func (id TenantID) accountARN(name string) string {
+	if name == RootAccount {
+		return "arn:aws:iam::" + id.AccountID() + ":root"
+	}
+	return "arn:aws:iam::" + id.AccountID() + ":user/" + name
+}
+
 // Principal is who acts: an authenticated account, or nobody. The zero Principal may do nothing.
 type Principal struct {
 	Tenant    TenantID
 	Account   string // the account's id, for records and audit
 	AccessKey string // what it authenticated with; empty for a mount
 	Root      bool   // the tenant's root account
+
+	session *session // what narrows it, if it acts for a time only
+
+	serial uint64 // of the account, so that a later one of the same name is another; 0: whichever has the name
 
 	// Request is what a door knows of the request, for the conditions of policies; nil for a mount.
 	Request *Request
@@ -150,11 +166,19 @@ const (
 	ReadAudit   Action = "k3fs:ReadAudit"
 )
 
+// AssumeRole is to act as another account of the tenant for a time.
+const AssumeRole Action = "sts:AssumeRole"
+
 // Resource is what an action is asked about: a bucket (with its owner) and a key inside it.
 type Resource struct {
 	Owner  TenantID // the bucket's tenant; 0 when there is no bucket (ListAllBuckets, CreateBucket)
 	Bucket string
 	Key    string
+
+	// Find returns Bucket and Key where those are not known yet; it is called only when it matters. Nil if they are.
+	Find func() (bucket, key string, err error)
+	// ARN names what is neither bucket nor object: an account.
+	ARN string
 
 	// Settings of the bucket; nil if nothing is set.
 	Settings Settings

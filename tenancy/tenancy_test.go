@@ -88,9 +88,9 @@ func TestEnsureRootMakesCredentialsOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, first, again)
 
-	secret, who, err := w.Authenticate(t.Context(), first.AccessKey)
+	secret, who, err := w.Authenticate(t.Context(), first.AccessKey, "")
 	require.NoError(t, err)
-	require.Equal(t, first.Secret, secret)
+	require.Equal(t, []string{first.Secret}, secret)
 	require.Equal(t, Principal{Tenant: FirstTenant, Account: RootAccount, AccessKey: first.AccessKey, Root: true}, who)
 }
 
@@ -101,17 +101,17 @@ func TestEnsureRootReplaces(t *testing.T) {
 	given, err := w.EnsureRoot(t.Context(), "ADMIN", "correct-horse")
 	require.NoError(t, err)
 	require.False(t, given.Generated)
-	_, _, err = w.Authenticate(t.Context(), old.AccessKey)
+	_, _, err = w.Authenticate(t.Context(), old.AccessKey, "")
 	require.ErrorIs(t, err, ErrNoSuchKey)
-	secret, _, err := w.Authenticate(t.Context(), "ADMIN")
+	secret, _, err := w.Authenticate(t.Context(), "ADMIN", "")
 	require.NoError(t, err)
-	require.Equal(t, "correct-horse", secret)
+	require.Equal(t, []string{"correct-horse"}, secret)
 
 	_, err = w.EnsureRoot(t.Context(), "ADMIN", "battery-staple") // same key, new secret
 	require.NoError(t, err)
-	secret, _, err = w.Authenticate(t.Context(), "ADMIN")
+	secret, _, err = w.Authenticate(t.Context(), "ADMIN", "")
 	require.NoError(t, err)
-	require.Equal(t, "battery-staple", secret)
+	require.Equal(t, []string{"battery-staple"}, secret)
 
 	kept, err := w.EnsureRoot(t.Context(), "", "")
 	require.NoError(t, err)
@@ -132,7 +132,7 @@ func TestEnsureRootRefuses(t *testing.T) {
 		require.ErrorIs(t, err, ErrInvalid, "%q", c)
 		require.NotContains(t, err.Error(), "correct-horse")
 	}
-	_, err := w.CreateAccount(t.Context(), FirstTenant, "ci")
+	_, err := w.CreateAccount(t.Context(), FirstTenant, "ci", NewAccount{})
 	require.NoError(t, err)
 	plain, err := w.CreateAccessKey(t.Context(), FirstTenant, "ci")
 	require.NoError(t, err)
@@ -144,11 +144,12 @@ func TestAccessKeysOfAnAccount(t *testing.T) {
 	w, ctx := newWorld(t), t.Context()
 	_, err := w.CreateAccessKey(ctx, FirstTenant, "ci")
 	require.ErrorIs(t, err, ErrNoAccount)
-	_, err = w.CreateAccount(ctx, FirstTenant, "ci")
+	made, err := w.CreateAccount(ctx, FirstTenant, "ci", NewAccount{})
 	require.NoError(t, err)
-	_, err = w.CreateAccount(ctx, FirstTenant, "ci")
+	require.Equal(t, RoleReadWrite, made.Role)
+	_, err = w.CreateAccount(ctx, FirstTenant, "ci", NewAccount{})
 	require.ErrorIs(t, err, ErrExists)
-	_, err = w.CreateAccount(ctx, 99, "ci")
+	_, err = w.CreateAccount(ctx, 99, "ci", NewAccount{})
 	require.ErrorIs(t, err, ErrNoTenant)
 	c, err := w.CreateAccessKey(ctx, FirstTenant, "ci")
 	require.NoError(t, err)
@@ -156,16 +157,16 @@ func TestAccessKeysOfAnAccount(t *testing.T) {
 	check := func(want error) {
 		t.Helper()
 		for range 2 { // from the store, then from the cache
-			secret, who, err := w.Authenticate(ctx, c.AccessKey)
+			secret, who, err := w.Authenticate(ctx, c.AccessKey, "")
 			if want != nil {
 				require.ErrorIs(t, err, want)
-				require.NotEqual(t, c.Secret, secret)
+				require.NotContains(t, secret, c.Secret)
 				require.Zero(t, who)
 				continue
 			}
 			require.NoError(t, err)
-			require.Equal(t, c.Secret, secret)
-			require.Equal(t, Principal{Tenant: FirstTenant, Account: "ci", AccessKey: c.AccessKey}, who)
+			require.Equal(t, []string{c.Secret}, secret)
+			require.Equal(t, Principal{Tenant: FirstTenant, Account: "ci", AccessKey: c.AccessKey, serial: made.id}, who)
 		}
 	}
 	check(nil)
@@ -173,9 +174,7 @@ func TestAccessKeysOfAnAccount(t *testing.T) {
 	check(ErrNoSuchKey)
 	require.NoError(t, w.DisableAccessKey(ctx, FirstTenant, c.AccessKey, false))
 	check(nil)
-	require.NoError(t, w.SetStatus(ctx, FirstTenant, Suspended))
-	check(ErrSuspended)
-	require.NoError(t, w.SetStatus(ctx, FirstTenant, Active))
+	require.ErrorIs(t, w.SetStatus(ctx, FirstTenant, Suspended), ErrInvalid)
 	check(nil)
 	require.NoError(t, w.DeleteAccessKey(ctx, FirstTenant, c.AccessKey))
 	check(ErrNoSuchKey)
@@ -209,7 +208,7 @@ func TestTenantsAreApart(t *testing.T) {
 	mine, err := w.AccessKeys(ctx, FirstTenant)
 	require.NoError(t, err)
 	require.Empty(t, mine)
-	_, who, err := w.Authenticate(ctx, theirs.AccessKey)
+	_, who, err := w.Authenticate(ctx, theirs.AccessKey, "")
 	require.NoError(t, err)
 	require.Equal(t, other.ID, who.Tenant)
 	require.ErrorIs(t, Allow(who, GetObject, Resource{Owner: FirstTenant}), ErrDenied)
@@ -246,17 +245,17 @@ func TestKeyring(t *testing.T) {
 
 func TestDecoysAreStableAndDiffer(t *testing.T) {
 	w := newWorld(t)
-	a1, _, err := w.Authenticate(t.Context(), "UNKNOWN1")
+	a1, _, err := w.Authenticate(t.Context(), "UNKNOWN1", "")
 	require.ErrorIs(t, err, ErrNoSuchKey)
-	a2, _, err := w.Authenticate(t.Context(), "UNKNOWN1")
+	a2, _, err := w.Authenticate(t.Context(), "UNKNOWN1", "")
 	require.ErrorIs(t, err, ErrNoSuchKey)
-	b, _, err := w.Authenticate(t.Context(), "UNKNOWN2")
+	b, _, err := w.Authenticate(t.Context(), "UNKNOWN2", "")
 	require.ErrorIs(t, err, ErrNoSuchKey)
 	require.Equal(t, a1, a2)
 	require.NotEqual(t, a1, b)
-	require.Len(t, a1, 40)
+	require.Len(t, a1[0], 40)
 	for _, odd := range []string{"", "a", "\x00\xff", strings.Repeat("k", 1<<20)} {
-		_, _, err := w.Authenticate(t.Context(), odd)
+		_, _, err := w.Authenticate(t.Context(), odd, "")
 		require.ErrorIs(t, err, ErrNoSuchKey)
 	}
 	require.Empty(t, w.known, "unknown access keys take no memory")
@@ -269,7 +268,7 @@ func TestNoSecretIsStoredInClear(t *testing.T) {
 	require.NoError(t, err)
 	given, err := w.EnsureRoot(ctx, "ADMIN", "correct-horse-battery-staple")
 	require.NoError(t, err)
-	_, err = w.CreateAccount(ctx, FirstTenant, "ci")
+	_, err = w.CreateAccount(ctx, FirstTenant, "ci", NewAccount{})
 	require.NoError(t, err)
 	plain, err := w.CreateAccessKey(ctx, FirstTenant, "ci")
 	require.NoError(t, err)
@@ -347,9 +346,10 @@ func TestSpoiledRecordsAreCorrupt(t *testing.T) {
 				return nil
 			}))
 			w.reopen(t)
-			secret, who, err := w.Authenticate(ctx, "ADMIN")
+			secret, who, err := w.Authenticate(ctx, "ADMIN", "")
 			require.ErrorIs(t, err, ErrCorrupt)
-			require.NotContains(t, []string{"correct-horse", "battery-staple"}, secret)
+			require.NotContains(t, secret, "correct-horse")
+			require.NotContains(t, secret, "battery-staple")
 			require.Zero(t, who)
 		})
 	}
@@ -362,12 +362,12 @@ func TestAuthenticateSeesAChangeThatRacesWithIt(t *testing.T) {
 	for range 200 {
 		done := make(chan error)
 		go func() {
-			_, _, err := w.Authenticate(ctx, c.AccessKey)
+			_, _, err := w.Authenticate(ctx, c.AccessKey, "")
 			done <- err
 		}()
 		require.NoError(t, w.DisableAccessKey(ctx, FirstTenant, c.AccessKey, true))
 		<-done
-		_, _, err := w.Authenticate(ctx, c.AccessKey)
+		_, _, err := w.Authenticate(ctx, c.AccessKey, "")
 		require.ErrorIs(t, err, ErrNoSuchKey)
 		require.NoError(t, w.DisableAccessKey(ctx, FirstTenant, c.AccessKey, false))
 	}
@@ -376,7 +376,7 @@ func TestAuthenticateSeesAChangeThatRacesWithIt(t *testing.T) {
 func FuzzRecords(f *testing.F) {
 	f.Add(encodeTenant(Tenant{ID: 1, Name: "default", Epoch: 1}))
 	f.Add(encodeAccount(Account{Root: true, rootKey: "ADMIN"}))
-	f.Add(encodeCredential(AccessKey{Tenant: 1, Account: "ci"}, []byte("sealed")))
+	f.Add(encodeCredential(AccessKey{Tenant: 1, Account: "ci"}, sealedSecrets{current: []byte("sealed")}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if one, err := decodeTenant(raw); err == nil {
 			again, err := decodeTenant(encodeTenant(one))
@@ -405,6 +405,6 @@ func BenchmarkAuthenticate(b *testing.B) {
 	c, err := tn.EnsureRoot(b.Context(), "", "")
 	require.NoError(b, err)
 	for b.Loop() {
-		_, _, _ = tn.Authenticate(b.Context(), c.AccessKey)
+		_, _, _ = tn.Authenticate(b.Context(), c.AccessKey, "")
 	}
 }

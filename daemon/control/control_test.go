@@ -32,11 +32,11 @@ func serving(t *testing.T) (socket string, asked func() []Caller) {
 	var callers []Caller
 	s := &Server{
 		Logger: slog.New(slog.DiscardHandler),
-		Authenticate: func(_ context.Context, key string) (string, tenancy.Principal, error) {
+		Authenticate: func(_ context.Context, key string) ([]string, tenancy.Principal, error) {
 			if key != testKey {
-				return "decoy", tenancy.Principal{}, tenancy.ErrNoSuchKey
+				return []string{"decoy"}, tenancy.Principal{}, tenancy.ErrNoSuchKey
 			}
-			return testSecret, tenancy.Root(7), nil
+			return []string{"another-secret", testSecret}, tenancy.Root(7), nil
 		},
 		Handle: func(_ context.Context, c Caller, r Request, dir *os.File) (Reply, error) {
 			mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,7 +35,7 @@ func (c Caller) Administrator() bool { return c.UID == 0 || c.UID == os.Geteuid(
 // Server answers requests.
 type Server struct {
 	// Authenticate is that of tenancy: for an access key its secret, or an error with a decoy.
-	Authenticate func(ctx context.Context, accessKey string) (string, tenancy.Principal, error)
+	Authenticate func(ctx context.Context, accessKey string) ([]string, tenancy.Principal, error)
 	// Handle does what is asked. dir, which may be nil, is closed afterwards.
 	Handle func(ctx context.Context, c Caller, r Request, dir *os.File) (Reply, error)
 	Logger *slog.Logger
@@ -191,8 +192,8 @@ func (s *Server) answer(c *net.UnixConn) (Reply, error) {
 // authenticate makes sure that the client knows the access key's secret. An access key that does not exist is
 // refused after the same work and in the same words as a wrong secret.
 func (s *Server) authenticate(ctx context.Context, accessKey string, nonce []byte, e sealed) (tenancy.Principal, error) {
-	secret, who, err := s.Authenticate(ctx, accessKey)
-	right := hmac.Equal(mac(secret, nonce, e.Request), e.MAC)
+	secrets, who, err := s.Authenticate(ctx, accessKey)
+	right := slices.ContainsFunc(secrets, func(secret string) bool { return hmac.Equal(mac(secret, nonce, e.Request), e.MAC) })
 	switch {
 	case err != nil && !errors.Is(err, tenancy.ErrNoSuchKey) && !errors.Is(err, tenancy.ErrSuspended):
 		return tenancy.Principal{}, err

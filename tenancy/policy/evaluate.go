@@ -41,9 +41,10 @@ func fold(key string) string {
 // Decision is what a policy says.
 type Decision uint8
 
-// The decisions. An explicit Deny wins over every Allow, wherever that comes from.
+// The decisions, each stronger than those before it. An explicit Deny wins over every Allow, wherever that comes from.
 const (
 	Undecided Decision = iota
+	Delegated          // allowed to the account of who asks, whose own policies say whether that is for the user too
 	Allow
 	Deny
 )
@@ -53,19 +54,21 @@ func (d *Document) Evaluate(r *Request) Decision {
 	decision := Undecided
 	for i := range d.statements {
 		s := &d.statements[i]
-		if !s.applies(r) {
+		whom := s.matchesPrincipal(&r.Who)
+		if (whom != Undecided) == s.not.principal || !s.applies(r) {
 			continue
 		}
 		if s.deny {
 			return Deny
 		}
-		decision = Allow
+		decision = max(decision, whom)
 	}
 	return decision
 }
 
+// applies reports whether a statement is about what r asks, whoever asks.
 func (s *statement) applies(r *Request) bool {
-	if s.matchesPrincipal(&r.Who) == s.not.principal || s.matchesAction(r.Action) == s.not.action {
+	if s.matchesAction(r.Action) == s.not.action {
 		return false
 	}
 	if s.matchesResource(r) == s.not.resource {
@@ -79,28 +82,30 @@ func (s *statement) applies(r *Request) bool {
 	return true
 }
 
-func (s *statement) matchesPrincipal(w *Who) bool {
+// matchesPrincipal says how a statement names who asks: not (Undecided), by his account (Delegated), or himself.
+func (s *statement) matchesPrincipal(w *Who) Decision {
+	best := Undecided
 	for _, p := range s.principals {
 		switch p.kind {
 		case everyone:
-			return true
+			return Allow
 		case account:
 			if slices.Contains(w.Accounts, p.id) {
-				return true
+				best = Delegated
 			}
 		case user:
 			for _, a := range w.Accounts {
 				if p.id == a+":"+w.User {
-					return true
+					return Allow
 				}
 			}
 		case canonical:
 			if w.Canonical != "" && p.id == w.Canonical {
-				return true
+				best = Delegated
 			}
 		}
 	}
-	return false
+	return best
 }
 
 func (s *statement) matchesAction(action string) bool {

@@ -54,6 +54,16 @@ const (
 
 // Parse reads the policy of a bucket. Errors are *Error.
 func Parse(raw []byte, bucket string) (*Document, error) {
+	return parse(raw, func(one json.RawMessage) (statement, error) { return parseStatement(one, &bucket) })
+}
+
+// ParseIdentity reads a policy for an account or a session: it names no principals, and may be about any bucket.
+// Errors are *Error.
+func ParseIdentity(raw []byte) (*Document, error) {
+	return parse(raw, func(one json.RawMessage) (statement, error) { return parseStatement(one, nil) })
+}
+
+func parse(raw []byte, statementOf func(json.RawMessage) (statement, error)) (*Document, error) {
 	if len(raw) > MaxSize {
 		return nil, bad("Policy exceeds the maximum allowed document size.")
 	}
@@ -77,7 +87,7 @@ func Parse(raw []byte, bucket string) (*Document, error) {
 	}
 	d := &Document{}
 	for _, one := range all {
-		s, err := parseStatement(one, bucket)
+		s, err := statementOf(one)
 		if err != nil {
 			return nil, err
 		}
@@ -194,7 +204,8 @@ func texts(raw json.RawMessage, scalars bool) ([]string, error) {
 	return values, nil
 }
 
-func parseStatement(raw json.RawMessage, bucket string) (statement, error) {
+// parseStatement reads a statement of a bucket's policy, or of an identity's, where bucket is nil.
+func parseStatement(raw json.RawMessage, bucket *string) (statement, error) {
 	var s statement
 	var f struct {
 		Sid, Effect                                                                  *string
@@ -211,30 +222,49 @@ func parseStatement(raw json.RawMessage, bucket string) (statement, error) {
 		return s, bad("Invalid effect: %s", *f.Effect)
 	}
 	s.deny = *f.Effect == "Deny"
+	if err := s.parseWhom(f.Principal, f.NotPrincipal, bucket == nil); err != nil {
+		return s, err
+	}
 	var chosen json.RawMessage
-	if chosen, s.not.principal, err = either(f.Principal, f.NotPrincipal, "Principal"); err != nil {
-		return s, err
-	}
-	if s.not.principal && !s.deny {
-		return s, bad("Allow with NotPrincipal is not allowed.")
-	}
-	if s.principals, err = parsePrincipals(chosen); err != nil {
-		return s, err
-	}
 	if chosen, s.not.action, err = either(f.Action, f.NotAction, "Action"); err != nil {
 		return s, err
 	}
-	if s.actions, err = parseActions(chosen); err != nil {
+	if s.actions, err = parseActions(chosen, bucket == nil); err != nil {
 		return s, err
 	}
 	if chosen, s.not.resource, err = either(f.Resource, f.NotResource, "Resource"); err != nil {
 		return s, err
 	}
-	if s.resources, err = parseResources(chosen, bucket); err != nil {
+	if bucket == nil {
+		s.resources, err = parseAnyResources(chosen)
+	} else {
+		s.resources, err = parseResources(chosen, *bucket)
+	}
+	if err != nil {
 		return s, err
 	}
 	s.conditions, err = parseConditions(f.Condition)
 	return s, err
+}
+
+// parseWhom reads whom a statement is about: an identity's is about the identity.
+func (s *statement) parseWhom(plain, negated json.RawMessage, identity bool) (err error) {
+	if identity {
+		if plain != nil || negated != nil {
+			return bad("A policy of an identity has no Principal")
+		}
+		s.principals = []principal{{kind: everyone}}
+		return nil
+	}
+	var chosen json.RawMessage
+	if chosen, s.not.principal, err = either(plain, negated, "Principal"); err != nil {
+		return err
+	}
+	if s.not.principal && !s.deny {
+		return bad("Allow with NotPrincipal is not allowed.")
+	}
+	s.principals, err = parsePrincipals(chosen)
+	return err
 }
 
 // either returns the one of two elements that is there.
@@ -300,23 +330,28 @@ func parsePrincipal(kind, id string) (principal, bool) {
 		return principal{}, false
 	}
 	name, isUser := strings.CutPrefix(parts[5], "user/")
+	if role, isRole := strings.CutPrefix(parts[5], "role/"); isRole && parts[2] == "iam" { // an account is what can be assumed
+		name, isUser = role, true
+	}
 	switch {
 	case parts[5] == "root":
 		return principal{account, parts[4]}, true
 	case isUser && name != "":
 		return principal{user, parts[4] + ":" + name[strings.LastIndexByte(name, '/')+1:]}, true
 	}
-	return principal{kind: foreign}, true // a role, a session: they may exist elsewhere
+	return principal{kind: foreign}, true // a session, a group: they may exist elsewhere
 }
 
-func parseActions(raw json.RawMessage) ([]string, error) {
+func parseActions(raw json.RawMessage, identity bool) ([]string, error) {
 	all, err := texts(raw, false)
 	if err != nil || len(all) == 0 {
 		return nil, bad("Policy has invalid action")
 	}
 	for i, a := range all {
 		lower := strings.ToLower(a)
-		if lower != "*" && !strings.HasPrefix(lower, "s3:") && !strings.HasPrefix(lower, "k3fs:") || len(lower) > 128 {
+		known := lower == "*" || strings.HasPrefix(lower, "s3:") || strings.HasPrefix(lower, "k3fs:") ||
+			identity && strings.HasPrefix(lower, "sts:")
+		if !known || len(lower) > 128 {
 			return nil, bad("Policy has invalid action")
 		}
 		all[i] = lower
@@ -344,6 +379,28 @@ func parseResources(raw json.RawMessage, bucket string) ([]string, error) {
 			return nil, invalid
 		}
 		all[i] = parts[5]
+	}
+	return all, nil
+}
+
+// parseAnyResources reads ARNs: those of S3 as "bucket" and "bucket/key", and those of accounts whole.
+func parseAnyResources(raw json.RawMessage) ([]string, error) {
+	invalid := bad("Policy has invalid resource")
+	all, err := texts(raw, false)
+	if err != nil || len(all) == 0 {
+		return nil, invalid
+	}
+	for i, arn := range all {
+		parts := strings.SplitN(arn, ":", 6)
+		switch {
+		case arn == "*":
+		case len(parts) != 6 || parts[0] != "arn" || parts[5] == "":
+			return nil, invalid
+		case parts[2] == "s3":
+			all[i] = parts[5]
+		case parts[2] != "iam":
+			return nil, invalid
+		}
 	}
 	return all, nil
 }

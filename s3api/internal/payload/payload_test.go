@@ -38,8 +38,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type secrets struct{}
 
-func (secrets) Secret(context.Context, string) (string, string, error) {
-	return secretKey, "principal", nil
+func (secrets) Secrets(context.Context, string, string) ([]string, string, error) {
+	return []string{secretKey}, "principal", nil
 }
 
 var signedAt = time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC)

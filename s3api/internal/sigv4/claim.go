@@ -2,6 +2,7 @@ package sigv4
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ const (
 	maxAccessKey     = 256
 	maxScopePart     = 64
 	maxSignedHeaders = 200
+	maxToken         = 8 << 10
 )
 
 // headerClaim reads the claim of an Authorization header.
@@ -31,7 +33,7 @@ func (v *Verifier[P]) headerClaim(r *http.Request) (*claim, error) {
 	malformed := func(format string, args ...any) *s3err.Error {
 		return s3err.New(s3err.AuthorizationHeaderMalformed, "The authorization header is malformed; "+format, args...)
 	}
-	if err := refuseToken(r.Header[tokenHeader]); err != nil {
+	if c.token, err = sessionToken(r.Header[tokenHeader]); err != nil {
 		return nil, err
 	}
 	if c.signedAt, err = requestTime(r.Header); err != nil {
@@ -98,11 +100,11 @@ func (v *Verifier[P]) presignedClaim(r *http.Request, query []param) (*claim, er
 	if err := c.parse(fields["X-Amz-Credential"], fields["X-Amz-SignedHeaders"], fields["X-Amz-Signature"], malformed); err != nil {
 		return nil, err
 	}
-	_, tokenInQuery := fields["X-Amz-Security-Token"]
-	if tokenInQuery {
-		return nil, invalidToken()
+	tokens := r.Header[tokenHeader]
+	if token, ok := fields["X-Amz-Security-Token"]; ok {
+		tokens = append(slices.Clone(tokens), token)
 	}
-	if err := refuseToken(r.Header[tokenHeader]); err != nil {
+	if c.token, err = sessionToken(tokens); err != nil {
 		return nil, err
 	}
 	if c.signedAt, err = time.Parse(timeFormat, fields["X-Amz-Date"]); err != nil {
@@ -286,7 +288,18 @@ func requestTime(h http.Header) (time.Time, error) {
 	return time.Time{}, missing
 }
 
-// refuseToken refuses session tokens: only long-lived keys exist, and those come without one.
+// sessionToken is the one token of a request, or "".
+func sessionToken(values []string) (string, error) {
+	switch {
+	case len(values) == 0:
+		return "", nil
+	case len(values) > 1 || !printable(values[0], maxToken):
+		return "", invalidToken()
+	}
+	return values[0], nil
+}
+
+// refuseToken refuses session tokens where a signature does not cover them.
 func refuseToken(values []string) error {
 	if len(values) > 0 {
 		return invalidToken()

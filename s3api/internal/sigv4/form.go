@@ -51,10 +51,12 @@ func (v *Verifier[P]) verifyFormV4(ctx context.Context, fields map[string]string
 	if fields["x-amz-algorithm"] != algorithm {
 		return nil, malformed("X-Amz-Algorithm only supports %q", algorithm)
 	}
-	if _, ok := fields["x-amz-security-token"]; ok {
-		return nil, invalidToken()
-	}
 	c := &claim{mechanism: Form}
+	if token, ok := fields["x-amz-security-token"]; ok {
+		if c.token = token; !printable(token, maxToken) {
+			return nil, invalidToken()
+		}
+	}
 	if err := c.parse(fields["x-amz-credential"], "host", fields["x-amz-signature"], malformed); err != nil {
 		return nil, err
 	}
@@ -71,12 +73,11 @@ func (v *Verifier[P]) verifyFormV4(ctx context.Context, fields map[string]string
 	case now.After(c.signedAt.Add(maxExpiry)): // AWS's signing keys live as long
 		return nil, s3err.New(s3err.AccessDenied, "Request has expired")
 	}
-	secret, principal, err := v.secret(ctx, c.accessKey)
+	secrets, principal, err := v.secrets(ctx, c.accessKey, c.token)
 	if err != nil {
 		return nil, err
 	}
-	key := signingKey(secret, c.scope)
-	if !equal(sign(key[:], fields["policy"]), c.signature) {
+	if _, ok := c.signedBy(secrets, []string{fields["policy"]}); !ok {
 		return nil, mismatch()
 	}
 	return &Identity[P]{Mechanism: Form, AccessKey: c.accessKey, Principal: principal, Scope: c.scope, SignedAt: c.signedAt}, nil
@@ -93,11 +94,11 @@ func (v *Verifier[P]) verifyFormV2(ctx context.Context, fields map[string]string
 	case signature == "":
 		return nil, missingField("signature")
 	}
-	secret, principal, err := v.secret(ctx, access)
+	secrets, principal, err := v.secrets(ctx, access, "")
 	if err != nil {
 		return nil, err
 	}
-	if !equalV2(secret, fields["policy"], signature) {
+	if !equalV2(secrets, fields["policy"], signature) {
 		return nil, mismatch()
 	}
 	return &Identity[P]{Mechanism: FormV2, AccessKey: access, Principal: principal, SignedAt: v.now()}, nil

@@ -315,7 +315,7 @@ func TestRefusals(t *testing.T) {
 		"bad content hash":             {s3err.InvalidArgument, set("X-Amz-Content-Sha256", "00")},
 		"two content hashes":           {s3err.InvalidArgument, add("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")},
 		"another content hash":         {s3err.SignatureDoesNotMatch, set("X-Amz-Content-Sha256", emptySHA)},
-		"session token":                {s3err.InvalidToken, set("X-Amz-Security-Token", "t")},
+		"session token":                {s3err.AccessDenied, set("X-Amz-Security-Token", "t")},
 		"empty session token":          {s3err.InvalidToken, set("X-Amz-Security-Token", "")},
 		"malformed query":              {s3err.InvalidURI, query("&a=%zz")},
 		"semicolon in query":           {s3err.InvalidURI, query("&a;b=c")},

@@ -20,6 +20,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,12 +35,13 @@ const (
 	maxExpiry  = 7 * 24 * time.Hour
 )
 
-// Secrets finds the secret of an access key and the principal P that it stands for.
+// Secrets finds the secrets of an access key and the principal P that it stands for. There are two while a key is
+// rotated. token is what came with it ("" if nothing did): temporary keys have one, and no others.
 //
 // An *s3err.Error is handed to the client as it is (a suspended tenant, a store that is down); every
 // other error becomes InvalidAccessKeyId.
 type Secrets[P any] interface {
-	Secret(ctx context.Context, accessKey string) (secret string, principal P, err error)
+	Secrets(ctx context.Context, accessKey, token string) (secrets []string, principal P, err error)
 }
 
 // Mechanism is how a request was authenticated.
@@ -96,7 +98,7 @@ type Options struct {
 
 // Verifier authenticates requests. It is safe for concurrent use.
 type Verifier[P any] struct {
-	secrets Secrets[P]
+	known   Secrets[P]
 	region  string
 	maxSkew time.Duration
 	now     func() time.Time
@@ -106,7 +108,7 @@ type Verifier[P any] struct {
 
 // New makes a Verifier that finds its secrets in s.
 func New[P any](s Secrets[P], o Options) *Verifier[P] {
-	v := &Verifier[P]{secrets: s, region: o.Region, maxSkew: o.MaxSkew, now: o.Now, v2: o.V2, bucket: o.Bucket}
+	v := &Verifier[P]{known: s, region: o.Region, maxSkew: o.MaxSkew, now: o.Now, v2: o.V2, bucket: o.Bucket}
 	if v.maxSkew <= 0 {
 		v.maxSkew = 15 * time.Minute
 	}
@@ -165,6 +167,7 @@ func (v *Verifier[P]) Verify(r *http.Request) (*Identity[P], error) {
 type claim struct {
 	mechanism     Mechanism
 	accessKey     string
+	token         string // of a session, or ""
 	scope         Scope
 	signedHeaders []string
 	signature     string // 64 lower-case hex digits
@@ -175,21 +178,17 @@ type claim struct {
 
 // prove recomputes the signature of c with the secret of its access key.
 func (v *Verifier[P]) prove(r *http.Request, query []param, c *claim) (*Identity[P], error) {
-	secret, principal, err := v.secret(r.Context(), c.accessKey)
+	secrets, principal, err := v.secrets(r.Context(), c.accessKey, c.token)
 	if err != nil {
 		return nil, err
 	}
-	key := signingKey(secret, c.scope)
 	timestamp := c.signedAt.Format(timeFormat)
-
 	canonical := newCanonical(r, query, c)
-	ok := false
+	var messages []string
 	for _, uri := range canonicalURIs(r) {
-		if equal(sign(key[:], stringToSign(timestamp, c.scope, canonical.hash(uri))), c.signature) {
-			ok = true
-			break
-		}
+		messages = append(messages, stringToSign(timestamp, c.scope, canonical.hash(uri)))
 	}
+	key, ok := c.signedBy(secrets, messages)
 	if !ok {
 		return nil, mismatch()
 	}
@@ -203,16 +202,29 @@ func (v *Verifier[P]) prove(r *http.Request, query []param, c *claim) (*Identity
 	}, nil
 }
 
-// secret is the secret of an access key, which is never empty.
-func (v *Verifier[P]) secret(ctx context.Context, accessKey string) (string, P, error) {
-	secret, principal, err := v.secrets.Secret(ctx, accessKey)
+// signedBy finds the signing key of the secret by which one of the messages was signed.
+func (c *claim) signedBy(secrets, messages []string) (key [32]byte, ok bool) {
+	for _, secret := range secrets {
+		key = signingKey(secret, c.scope)
+		for _, m := range messages {
+			if equal(sign(key[:], m), c.signature) {
+				return key, true
+			}
+		}
+	}
+	return key, false
+}
+
+// secrets are those of an access key, none of which is empty.
+func (v *Verifier[P]) secrets(ctx context.Context, accessKey, token string) ([]string, P, error) {
+	secrets, principal, err := v.known.Secrets(ctx, accessKey, token)
 	switch {
 	case err != nil:
 		err = secretError(err)
-	case secret == "":
+	case len(secrets) == 0 || slices.Contains(secrets, ""):
 		err = s3err.New(s3err.InvalidAccessKeyID, "%s", noSuchKeyMessage)
 	}
-	return secret, principal, err
+	return secrets, principal, err
 }
 
 func secretError(err error) error {

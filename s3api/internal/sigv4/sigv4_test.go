@@ -27,14 +27,16 @@ var signedAt = time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC)
 // secrets holds one key, and counts nothing: the principal is the access key in lower case.
 type secrets struct{ err error }
 
-func (s secrets) Secret(_ context.Context, key string) (string, string, error) {
+func (s secrets) Secrets(_ context.Context, key, token string) ([]string, string, error) {
 	switch {
 	case s.err != nil:
-		return "", "", s.err
+		return nil, "", s.err
+	case token != "":
+		return nil, "", s3err.New(s3err.InvalidToken, "no such session")
 	case key != accessKey:
-		return "", "", errors.New("unknown")
+		return nil, "", errors.New("unknown")
 	}
-	return secretKey, strings.ToLower(key), nil
+	return []string{secretKey}, strings.ToLower(key), nil
 }
 
 func verifierAt(now time.Time) *sigv4.Verifier[string] {

@@ -65,15 +65,15 @@ func (v *Verifier[P]) verifyV2(r *http.Request, query []param, mechanism Mechani
 	if err != nil {
 		return nil, err
 	}
-	secret, principal, err := v.secret(r.Context(), c.accessKey)
+	secrets, principal, err := v.secrets(r.Context(), c.accessKey, "")
 	if err != nil {
 		return nil, err
 	}
 	head, resource := v2Head(r, c.date), v.v2Path(r)
-	ok := equalV2(secret, head+resource+v2Resource(query), c.signature)
+	ok := equalV2(secrets, head+resource+v2Resource(query), c.signature)
 	if !ok && strings.LastIndexByte(resource, '/') == 0 && resource != "/" {
 		// A bucket without an object: botocore signs it with a '/' behind it.
-		ok = equalV2(secret, head+resource+"/"+v2Resource(query), c.signature)
+		ok = equalV2(secrets, head+resource+"/"+v2Resource(query), c.signature)
 	}
 	if !ok {
 		return nil, mismatch()
@@ -211,9 +211,11 @@ func v2Resource(query []param) string {
 	return "?" + strings.Join(signed, "&")
 }
 
-// equalV2 compares the signature of a message with a claimed one in constant time.
-func equalV2(secret, message, claimed string) bool {
-	mac := hmac.New(sha1.New, []byte(secret))
-	mac.Write([]byte(message))
-	return subtle.ConstantTimeCompare([]byte(base64.StdEncoding.EncodeToString(mac.Sum(nil))), []byte(claimed)) == 1
+// equalV2 compares the signature of a message by one of the secrets with a claimed one in constant time.
+func equalV2(secrets []string, message, claimed string) bool {
+	return slices.ContainsFunc(secrets, func(secret string) bool {
+		mac := hmac.New(sha1.New, []byte(secret))
+		mac.Write([]byte(message))
+		return subtle.ConstantTimeCompare([]byte(base64.StdEncoding.EncodeToString(mac.Sum(nil))), []byte(claimed)) == 1
+	})
 }

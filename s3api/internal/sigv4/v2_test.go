@@ -25,11 +25,14 @@ const (
 
 type oneSecret struct{}
 
-func (oneSecret) Secret(_ context.Context, accessKey string) (string, string, error) {
-	if accessKey != exampleKey {
-		return "", "", http.ErrNoCookie
+func (oneSecret) Secrets(_ context.Context, accessKey, token string) ([]string, string, error) {
+	if token != "" {
+		return nil, "", invalidToken()
 	}
-	return exampleSecret, "someone", nil
+	if accessKey != exampleKey {
+		return nil, "", http.ErrNoCookie
+	}
+	return []string{exampleSecret}, "someone", nil
 }
 
 func v2At(now time.Time, on bool) *Verifier[string] {
