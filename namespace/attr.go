@@ -173,9 +173,10 @@ func (s SetAttr) explicit() bool {
 // writeAttr changes all but the size in the inode's record.
 func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, err error) {
 	accessed := v.fs.atimes.drop(ino)
-	given := s
+	given, locked := s, false
 	err = v.update(ctx, metastore.Ordered, func(t *txn) error {
 		s := given
+		defer func() { locked = t.locked }()
 		n, err = v.inode(t, ino, tenancy.PutObject)
 		if isKind(err, NotFound) {
 			n, err = v.setDeparted(t, ino, s, t.now)
@@ -204,6 +205,9 @@ func (v *View) writeAttr(ctx context.Context, ino Ino, s SetAttr) (n *inodeRec, 
 		t.attrChanged(ino, false)
 		return t.putInode(ino, n)
 	})
+	if err == nil && locked { // as all that locks
+		err = v.fs.kv.Sync(ctx)
+	}
 	return n, err
 }
 

@@ -66,15 +66,20 @@ func (fs *FS) trusted() int64 {
 				"host", r.Wall.UTC(), "locks", stamp(r.Now).UTC())
 		} else {
 			fs.log.Info("namespace: the clock of locks goes on", "locks", stamp(r.Now).UTC())
+			select {
+			case fs.found <- struct{}{}:
+			default:
+			}
 		}
 	}
 	return r.Now
 }
 
-// madeAt is for contentRec.Since: the clock of locks, where the clock of files, which shows files, is not near it.
+// madeAt is for contentRec.Since and inodeRec.Since: the clock of locks, where the clock of files, which shows files,
+// is not near it. It may be a minute ahead, since nothing ends early by that, and behind as two looks at one clock are.
 func (fs *FS) madeAt(files int64) int64 {
 	now := fs.trusted()
-	if d := time.Duration(now - files); d > -time.Minute && d < time.Minute {
+	if d := time.Duration(now - files); d > -time.Minute && d < time.Second {
 		return 0
 	}
 	return now
@@ -141,7 +146,7 @@ func (v *View) ConfirmClock(ctx context.Context) (ClockState, error) {
 	return v.fs.Clock(), fail("confirm clock", "", err)
 }
 
-// keepClock stores the floor now and then, and the refusals that were noted, until ctx ends.
+// keepLocks stores the clock's floor now and then, and when the clock goes on after it was frozen, and the refusals that were noted, until ctx ends.
 func (fs *FS) keepLocks(ctx context.Context) {
 	tick := time.NewTicker(floorEvery)
 	defer tick.Stop()
@@ -150,6 +155,7 @@ func (fs *FS) keepLocks(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-fs.found: // what a boot is taken to begin with is found once
 		}
 		err := errors.Join(fs.storeClock(ctx), fs.storeRefusals(ctx))
 		if err != nil && ctx.Err() == nil && !errors.Is(err, metastore.ErrStopped) && !errors.Is(err, metastore.ErrClosed) {

@@ -92,6 +92,9 @@ func (x *xattrOf) setBucketExclude(t *txn, value []byte) error {
 	if err == nil && !found {
 		err = of(Unsupported)
 	}
+	if err == nil { // it decides what is kept, and retained by default
+		err = x.v.allow(t, tenancy.PutBucketVersioning, x.ino, x.n)
+	}
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,8 @@ type FS struct {
 
 	locks    LockOptions
 	clock    *trusted.Clock
-	frozen   atomic.Bool // what the clock last said
+	frozen   atomic.Bool   // what the clock last said
+	found    chan struct{} // it was frozen, and goes on
 	holding  holding
 	making   sync.Map // of contentID: first contents of files whose writers have not closed them yet (protect.go)
 	refusals refusals
@@ -107,6 +108,7 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 		pins: map[contentID]int{}, reads: newBuffers(), writes: newBuffers()}
 	fs.files.init()
 	fs.reaper.kick = make(chan struct{}, 1)
+	fs.found = make(chan struct{}, 1)
 	if fs.now == nil {
 		fs.now = time.Now
 	}
@@ -214,6 +216,7 @@ type txn struct {
 	left    map[Ino]*inodeRec // inodes that this attempt removes, as they were
 	buried  []Ino             // what this attempt removes for good and nobody may open meanwhile
 	made    int64             // inodes, less those that it removed
+	locked  bool              // it changes a lock
 	bypass  bool              // who asks wants to pass governance retention, and may
 }
 

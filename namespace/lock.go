@@ -45,7 +45,7 @@ func (p *protection) refuses(a act, now int64, bypass bool) string {
 		return "" // a lock is of bytes and of what describes them, not of tags and access
 	case actErase, actDescribe, actRekey:
 	default:
-		if p.versioned && !p.lock.Strict {
+		if p.versioned && !(p.lock.Strict && p.lock.retained(now)) {
 			return "" // nothing is lost
 		}
 	}
@@ -110,4 +110,23 @@ func (l *lockRec) retain(to Retention, now int64, bypass bool) string {
 		return ""
 	}
 	return fmt.Sprintf("retained in %s mode until %s", LockMode(l.Mode), stamp(l.Until).UTC().Format(time.RFC3339))
+}
+
+// with is a lock that protects as both do; either may be nil. What has passed of the other counts for nothing.
+func (l *lockRec) with(o *lockRec, now int64) *lockRec {
+	if o == nil || !o.LegalHold && !o.retained(now) {
+		return l
+	}
+	both := lockRec{}
+	if l != nil {
+		both = *l
+	}
+	both.LegalHold = both.LegalHold || o.LegalHold
+	if o.retained(now) {
+		if !both.retained(now) {
+			both.Mode, both.Until, both.Strict = o.Mode, o.Until, o.Strict
+		}
+		both.Mode, both.Until, both.Strict = max(both.Mode, o.Mode), max(both.Until, o.Until), both.Strict || o.Strict
+	}
+	return &both
 }

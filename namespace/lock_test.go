@@ -49,6 +49,8 @@ func TestLockRule(t *testing.T) {
 		{version: "committed through the mount", lock: lockRec{Mode: uint8(Compliance), Until: later, Strict: true}, erase: refused, bypassing: refused, describe: refused, rekey: refused, written: refused, unversioned: refused},
 		{version: "committed in governance, which nobody can", lock: lockRec{Mode: uint8(Governance), Until: later, Strict: true}, erase: refused, bypassing: refused, describe: refused, rekey: refused, written: refused, unversioned: refused},
 		{version: "committed once", lock: lockRec{Mode: uint8(Compliance), Until: earlier, Strict: true}, erase: may, bypassing: may, describe: may, rekey: may, written: may, unversioned: may},
+		{version: "committed once, and under a hold", lock: lockRec{Mode: uint8(Compliance), Until: earlier, Strict: true}, holds: held(holdRec{}), erase: refused, bypassing: refused, describe: refused, rekey: refused, written: may, unversioned: refused},
+		{version: "committed, and under a hold", lock: lockRec{Mode: uint8(Compliance), Until: later, Strict: true}, holds: held(holdRec{}), erase: refused, bypassing: refused, describe: refused, rekey: refused, written: refused, unversioned: refused},
 
 		{version: "under a hold", holds: held(holdRec{}), erase: refused, bypassing: refused, describe: refused, rekey: refused, written: may, unversioned: refused},
 		{version: "under a hold that ends later", holds: held(holdRec{Until: later}), erase: refused, bypassing: refused, describe: refused, rekey: refused, written: may, unversioned: refused},
@@ -83,6 +85,29 @@ func TestLockRule(t *testing.T) {
 			}
 			require.Equal(t, s.erase, p.until(now.UnixNano()) == 0, "until")
 		})
+	}
+}
+
+// Two locks of what is one version make one that protects as both do.
+func TestLocksOfOne(t *testing.T) {
+	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	day := func(n int) int64 { return now.AddDate(0, 0, n).UnixNano() }
+	governance, compliance := uint8(Governance), uint8(Compliance)
+	for _, s := range []struct {
+		what       string
+		a, b, want *lockRec
+	}{
+		{"none", nil, nil, nil},
+		{"one", &lockRec{LegalHold: true}, nil, &lockRec{LegalHold: true}},
+		{"the other", nil, &lockRec{Mode: governance, Until: day(1)}, &lockRec{Mode: governance, Until: day(1)}},
+		{"the other, past", nil, &lockRec{Mode: compliance, Until: day(-1)}, nil},
+		{"both", &lockRec{LegalHold: true}, &lockRec{Mode: governance, Until: day(1), Strict: true}, &lockRec{LegalHold: true, Mode: governance, Until: day(1), Strict: true}},
+		{"the longer", &lockRec{Mode: governance, Until: day(1)}, &lockRec{Mode: governance, Until: day(2)}, &lockRec{Mode: governance, Until: day(2)}},
+		{"the firmer", &lockRec{Mode: governance, Until: day(2)}, &lockRec{Mode: compliance, Until: day(1)}, &lockRec{Mode: compliance, Until: day(2)}},
+		{"in place of what has passed", &lockRec{Mode: compliance, Until: day(-1), Strict: true}, &lockRec{Mode: governance, Until: day(1)}, &lockRec{Mode: governance, Until: day(1)}},
+		{"beside what has passed", &lockRec{Mode: governance, Until: day(1)}, &lockRec{Mode: compliance, Until: day(-1)}, &lockRec{Mode: governance, Until: day(1)}},
+	} {
+		require.Equal(t, s.want, s.a.with(s.b, now.UnixNano()), s.what)
 	}
 }
 

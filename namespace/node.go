@@ -59,8 +59,11 @@ func (t *txn) newInode(parent Ino, p *inodeRec, stored string, n NewNode) (*inod
 			rec.Mode |= 0o2000
 		}
 	}
-	if n.Type == Dir {
+	switch n.Type {
+	case Dir:
 		rec.Nlink, rec.Expl = 2, true
+	case Symlink:
+		rec.Since = t.fs.madeAt(t.now)
 	}
 	t.made++
 	return rec, nil

@@ -210,7 +210,9 @@ func (t *txn) retain(v *View, ino Ino, n *inodeRec, to Retention, bypass bool) e
 		return err
 	}
 	event := "retention.place"
-	if l.retained(now) {
+	if !l.retained(now) {
+		l.Strict = false // it was committed once
+	} else {
 		event = "retention.change"
 		if l.retain(to, now, false) != "" {
 			event = "retention.bypass"
@@ -258,7 +260,7 @@ func (t *txn) setLock(v *View, ino Ino, n *inodeRec, l lockRec, e audit.Event) e
 	if l == (lockRec{}) {
 		n.Lock = nil
 	}
-	n.Ctime = t.now
+	n.Ctime, t.locked = t.now, true
 	t.attrChanged(ino, false)
 	return errors.Join(t.putInode(ino, n), t.recordFor(tenancy.TenantID(n.Owner), v, e))
 }

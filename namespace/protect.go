@@ -174,10 +174,13 @@ func (n *inodeRec) hasData() bool {
 
 // published is when the inode got its data, by the trusted clock.
 func (n *inodeRec) published() int64 {
-	if n.Published == nil {
-		return n.Btime
+	switch {
+	case n.Published != nil:
+		return n.Published.since()
+	case n.Since != 0:
+		return n.Since
 	}
-	return n.Published.since()
+	return n.Btime
 }
 
 // date says that a content is published now, by both clocks.

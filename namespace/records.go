@@ -52,6 +52,7 @@ type inodeRec struct {
 	Mtime  int64  `msg:"mt,omitempty"`
 	Ctime  int64  `msg:"ct,omitempty"`
 	Btime  int64  `msg:"bt,omitempty"`
+	Since  int64  `msg:"w,omitempty"`  // of a symlink: when it was made, by the trusted clock, if that is not near Btime
 	Bucket uint64 `msg:"b,omitempty"`  // inode of the bucket's directory; itself for a bucket, 0 for the root
 	Owner  uint64 `msg:"o,omitempty"`  // tenant
 	Parent uint64 `msg:"p,omitempty"`  // one place where it has a name; further ones are nL records

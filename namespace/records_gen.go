@@ -982,8 +982,8 @@ func (z holdsRec) Msgsize() (s int) {
 func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(28)
-	var zb0001Mask uint32 /* 28 bits */
+	zb0001Len := uint32(29)
+	var zb0001Mask uint32 /* 29 bits */
 	_ = zb0001Mask
 	if z.Mode == 0 {
 		zb0001Len--
@@ -1025,73 +1025,77 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 		zb0001Len--
 		zb0001Mask |= 0x400
 	}
-	if z.Bucket == 0 {
+	if z.Since == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x800
 	}
-	if z.Owner == 0 {
+	if z.Bucket == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x1000
 	}
-	if z.Parent == 0 {
+	if z.Owner == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x2000
 	}
-	if z.Name == "" {
+	if z.Parent == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x4000
 	}
-	if z.Target == "" {
+	if z.Name == "" {
 		zb0001Len--
 		zb0001Mask |= 0x8000
 	}
-	if z.Expl == false {
+	if z.Target == "" {
 		zb0001Len--
 		zb0001Mask |= 0x10000
 	}
-	if z.Xattrs == false {
+	if z.Expl == false {
 		zb0001Len--
 		zb0001Mask |= 0x20000
 	}
-	if z.Flags == 0 {
+	if z.Xattrs == false {
 		zb0001Len--
 		zb0001Mask |= 0x40000
 	}
-	if z.ACL == nil {
+	if z.Flags == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x80000
 	}
-	if z.DefACL == nil {
+	if z.ACL == nil {
 		zb0001Len--
 		zb0001Mask |= 0x100000
 	}
-	if z.Published == nil {
+	if z.DefACL == nil {
 		zb0001Len--
 		zb0001Mask |= 0x200000
 	}
-	if z.Draft == nil {
+	if z.Published == nil {
 		zb0001Len--
 		zb0001Mask |= 0x400000
 	}
-	if z.Object == nil {
+	if z.Draft == nil {
 		zb0001Len--
 		zb0001Mask |= 0x800000
 	}
-	if z.Lock == nil {
+	if z.Object == nil {
 		zb0001Len--
 		zb0001Mask |= 0x1000000
 	}
-	if z.Seq == 0 {
+	if z.Lock == nil {
 		zb0001Len--
 		zb0001Mask |= 0x2000000
 	}
-	if z.Version == "" {
+	if z.Seq == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x4000000
 	}
-	if z.Key == "" {
+	if z.Version == "" {
 		zb0001Len--
 		zb0001Mask |= 0x8000000
+	}
+	if z.Key == "" {
+		zb0001Len--
+		zb0001Mask |= 0x10000000
 	}
 	// variable map header, size zb0001Len
 	o = msgp.AppendMapHeader(o, zb0001Len)
@@ -1152,56 +1156,61 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 			o = msgp.AppendInt64(o, z.Btime)
 		}
 		if (zb0001Mask & 0x800) == 0 { // if not omitted
+			// string "w"
+			o = append(o, 0xa1, 0x77)
+			o = msgp.AppendInt64(o, z.Since)
+		}
+		if (zb0001Mask & 0x1000) == 0 { // if not omitted
 			// string "b"
 			o = append(o, 0xa1, 0x62)
 			o = msgp.AppendUint64(o, z.Bucket)
 		}
-		if (zb0001Mask & 0x1000) == 0 { // if not omitted
+		if (zb0001Mask & 0x2000) == 0 { // if not omitted
 			// string "o"
 			o = append(o, 0xa1, 0x6f)
 			o = msgp.AppendUint64(o, z.Owner)
 		}
-		if (zb0001Mask & 0x2000) == 0 { // if not omitted
+		if (zb0001Mask & 0x4000) == 0 { // if not omitted
 			// string "p"
 			o = append(o, 0xa1, 0x70)
 			o = msgp.AppendUint64(o, z.Parent)
 		}
-		if (zb0001Mask & 0x4000) == 0 { // if not omitted
+		if (zb0001Mask & 0x8000) == 0 { // if not omitted
 			// string "n"
 			o = append(o, 0xa1, 0x6e)
 			o = msgp.AppendString(o, z.Name)
 		}
-		if (zb0001Mask & 0x8000) == 0 { // if not omitted
+		if (zb0001Mask & 0x10000) == 0 { // if not omitted
 			// string "tg"
 			o = append(o, 0xa2, 0x74, 0x67)
 			o = msgp.AppendString(o, z.Target)
 		}
-		if (zb0001Mask & 0x10000) == 0 { // if not omitted
+		if (zb0001Mask & 0x20000) == 0 { // if not omitted
 			// string "e"
 			o = append(o, 0xa1, 0x65)
 			o = msgp.AppendBool(o, z.Expl)
 		}
-		if (zb0001Mask & 0x20000) == 0 { // if not omitted
+		if (zb0001Mask & 0x40000) == 0 { // if not omitted
 			// string "x"
 			o = append(o, 0xa1, 0x78)
 			o = msgp.AppendBool(o, z.Xattrs)
 		}
-		if (zb0001Mask & 0x40000) == 0 { // if not omitted
+		if (zb0001Mask & 0x80000) == 0 { // if not omitted
 			// string "f"
 			o = append(o, 0xa1, 0x66)
 			o = msgp.AppendUint32(o, z.Flags)
 		}
-		if (zb0001Mask & 0x80000) == 0 { // if not omitted
+		if (zb0001Mask & 0x100000) == 0 { // if not omitted
 			// string "al"
 			o = append(o, 0xa2, 0x61, 0x6c)
 			o = msgp.AppendBytes(o, z.ACL)
 		}
-		if (zb0001Mask & 0x100000) == 0 { // if not omitted
+		if (zb0001Mask & 0x200000) == 0 { // if not omitted
 			// string "ad"
 			o = append(o, 0xa2, 0x61, 0x64)
 			o = msgp.AppendBytes(o, z.DefACL)
 		}
-		if (zb0001Mask & 0x200000) == 0 { // if not omitted
+		if (zb0001Mask & 0x400000) == 0 { // if not omitted
 			// string "pc"
 			o = append(o, 0xa2, 0x70, 0x63)
 			if z.Published == nil {
@@ -1214,7 +1223,7 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x400000) == 0 { // if not omitted
+		if (zb0001Mask & 0x800000) == 0 { // if not omitted
 			// string "dc"
 			o = append(o, 0xa2, 0x64, 0x63)
 			if z.Draft == nil {
@@ -1227,7 +1236,7 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x800000) == 0 { // if not omitted
+		if (zb0001Mask & 0x1000000) == 0 { // if not omitted
 			// string "ob"
 			o = append(o, 0xa2, 0x6f, 0x62)
 			if z.Object == nil {
@@ -1240,7 +1249,7 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x1000000) == 0 { // if not omitted
+		if (zb0001Mask & 0x2000000) == 0 { // if not omitted
 			// string "lk"
 			o = append(o, 0xa2, 0x6c, 0x6b)
 			if z.Lock == nil {
@@ -1253,17 +1262,17 @@ func (z *inodeRec) MarshalMsg(b []byte) (o []byte, err error) {
 				}
 			}
 		}
-		if (zb0001Mask & 0x2000000) == 0 { // if not omitted
+		if (zb0001Mask & 0x4000000) == 0 { // if not omitted
 			// string "sq"
 			o = append(o, 0xa2, 0x73, 0x71)
 			o = msgp.AppendUint64(o, z.Seq)
 		}
-		if (zb0001Mask & 0x4000000) == 0 { // if not omitted
+		if (zb0001Mask & 0x8000000) == 0 { // if not omitted
 			// string "vi"
 			o = append(o, 0xa2, 0x76, 0x69)
 			o = msgp.AppendString(o, z.Version)
 		}
-		if (zb0001Mask & 0x8000000) == 0 { // if not omitted
+		if (zb0001Mask & 0x10000000) == 0 { // if not omitted
 			// string "vk"
 			o = append(o, 0xa2, 0x76, 0x6b)
 			o = msgp.AppendString(o, z.Key)
@@ -1354,6 +1363,12 @@ func (z *inodeRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 			z.Btime, bts, err = msgp.ReadInt64Bytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Btime")
+				return
+			}
+		case "w":
+			z.Since, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Since")
 				return
 			}
 		case "b":
@@ -1516,7 +1531,7 @@ func (z *inodeRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z *inodeRec) Msgsize() (s int) {
-	s = 3 + 2 + msgp.Uint8Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Int64Size + 2 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 2 + msgp.Uint64Size + 2 + msgp.Uint64Size + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Name) + 3 + msgp.StringPrefixSize + len(z.Target) + 2 + msgp.BoolSize + 2 + msgp.BoolSize + 2 + msgp.Uint32Size + 3 + msgp.BytesPrefixSize + len(z.ACL) + 3 + msgp.BytesPrefixSize + len(z.DefACL) + 3
+	s = 3 + 2 + msgp.Uint8Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Uint32Size + 2 + msgp.Int64Size + 2 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 2 + msgp.Int64Size + 2 + msgp.Uint64Size + 2 + msgp.Uint64Size + 2 + msgp.Uint64Size + 2 + msgp.StringPrefixSize + len(z.Name) + 3 + msgp.StringPrefixSize + len(z.Target) + 2 + msgp.BoolSize + 2 + msgp.BoolSize + 2 + msgp.Uint32Size + 3 + msgp.BytesPrefixSize + len(z.ACL) + 3 + msgp.BytesPrefixSize + len(z.DefACL) + 3
 	if z.Published == nil {
 		s += msgp.NilSize
 	} else {

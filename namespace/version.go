@@ -198,7 +198,7 @@ func (t *txn) shortenHung(ino Ino, n *inodeRec) error {
 
 // place finds where a version is to hang. A key has one null version: a second, which the exclude patterns or a
 // directory's rename can bring, gets an id. One whose number is taken, by the same version that came to the key on
-// two ways, gets another.
+// two ways, gets another; the one that keeps the id is locked as both were.
 func (t *txn) place(s slot, n *inodeRec) error {
 	null := false
 	if n.Version == "" {
@@ -212,6 +212,16 @@ func (t *txn) place(s slot, n *inodeRec) error {
 		return err
 	}
 	renumber := taken || n.Version == "" && null
+	if taken && n.Lock != nil {
+		if ino, same, err := t.double(s, n); err != nil {
+			return err
+		} else if same != nil {
+			same.Lock = same.Lock.with(n.Lock, t.fs.trusted())
+			if err := t.putInode(ino, same); err != nil {
+				return err
+			}
+		}
+	}
 	if renumber {
 		n.Seq = t.fs.number()
 	}

@@ -59,13 +59,17 @@ func findVersion(r metastore.Reader, b *bucketDir, objectKey, id string) (o obje
 	if o, err = findObject(r, b, objectKey); err != nil {
 		return o, nil, err
 	}
-	if o.visible() && o.rec.versionID() == id {
+	current := o.visible() && o.rec.versionID() == id
+	if current && o.rec.Published != nil {
 		return o, nil, nil
 	}
 	s := b.slot(objectKey)
 	seq, ok := parseVersionID(id)
 	if id == nullVersion {
 		seq, ok, err = nullSeq(r, s)
+		if err == nil && !ok && current { // a directory that was only made is its key's null version for want of another
+			return o, nil, nil
+		}
 		if err == nil && !ok {
 			err = of(NoVersion)
 		}

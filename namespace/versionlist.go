@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"k3fs/metastore"
@@ -77,7 +78,11 @@ func (l *versionLister) list() (VersionsPage, error) {
 	if err != nil {
 		return l.page, err
 	}
-	old, err := l.hanging(mark)
+	current := map[string]string{l.o.KeyMarker: mark.current}
+	for i := range live {
+		current[live[i].Key] = live[i].Version
+	}
+	old, err := l.hanging(mark, current)
 	if err != nil {
 		return l.page, err
 	}
@@ -89,6 +94,8 @@ func (l *versionLister) list() (VersionsPage, error) {
 type versionMark struct {
 	live string // the first key of which the current version may be shown
 	hung []byte // the first record that may
+
+	current string // id of the current version of the key that the page goes on with
 }
 
 // marker finds where the page begins: behind the version that the markers name, which may be gone since.
@@ -103,7 +110,10 @@ func (l *versionLister) marker() (m versionMark, err error) {
 	}
 	m.hung = historyKey(l.b.ino, k)
 	o, err := findObject(l.r, l.b, k)
-	if err != nil || o.visible() && o.rec.versionID() == id {
+	if err == nil && o.visible() {
+		m.current = o.rec.versionID()
+	}
+	if err != nil || m.current == id {
 		return m, err
 	}
 	seq, ok := parseVersionID(id)
@@ -135,6 +145,7 @@ func (l *versionLister) group(objectKey string) string {
 func (l *versionLister) live(m versionMark) (all []listedEntry, err error) {
 	w := walker{ctx: l.ctx, r: l.r, prefix: l.o.Prefix, from: m.live}
 	w.ids = versioningOf(l.b.settings) != unversioned
+	var failed error
 	w.visit = func(objectKey string, ino Ino, rec *listed) (next string, more bool) {
 		if group := l.group(objectKey); group != "" {
 			next = string(prefixEnd([]byte(group)))
@@ -143,12 +154,18 @@ func (l *versionLister) live(m versionMark) (all []listedEntry, err error) {
 			}
 			return next, next != "" && len(all) <= l.o.Max
 		}
+		if w.ids && isDirName(objectKey) && !rec.published { // as findVersion has it
+			_, null, err := nullSeq(l.r, l.b.slot(objectKey))
+			if failed = err; null || err != nil {
+				return "", err == nil
+			}
+		}
 		e := listedEntry{VersionInfo: VersionInfo{ObjectInfo: rec.info(objectKey, ino), Latest: true}}
 		e.Version = shownID(rec.version)
 		all = append(all, e)
 		return "", len(all) <= l.o.Max
 	}
-	return all, w.walk(l.b.ino)
+	return all, errors.Join(w.walk(l.b.ino), failed)
 }
 
 func groupEntry(group string) listedEntry {
@@ -157,8 +174,9 @@ func groupEntry(group string) listedEntry {
 	return e
 }
 
-// hanging collects what hangs on keys, one more than fit the page.
-func (l *versionLister) hanging(m versionMark) (all []listedEntry, err error) {
+// hanging collects what hangs on keys, one more than fit the page. What is the current version, too, since a file came
+// back to its key, is listed once.
+func (l *versionLister) hanging(m versionMark, current map[string]string) (all []listedEntry, err error) {
 	bucket := l.b.ino
 	from := m.hung
 	if first := append(key(kVersion, uint64(bucket)), l.o.Prefix...); string(from) < string(first) {
@@ -181,6 +199,9 @@ func (l *versionLister) hanging(m versionMark) (all []listedEntry, err error) {
 				return nil, false, nil
 			}
 			return append(key(kVersion, uint64(bucket)), end...), true, nil
+		}
+		if h.ID != "" && h.ID == current[objectKey] {
+			return nil, true, nil
 		}
 		e, err := l.entry(objectKey, h)
 		e.Latest = h.marker() && objectKey != last

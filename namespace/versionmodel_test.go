@@ -223,9 +223,22 @@ func (m *modelHistory) link(from, to string) {
 	f.keys, m.files[to] = append(f.keys, to), f
 }
 
+// double is whether what hangs on a key is what is current there, too, since a file came back to it.
+func (m *modelHistory) double(key string) func(modelVersion) bool {
+	f := m.files[key]
+	return func(v modelVersion) bool { return f != nil && v.id != 0 && v.id == f.id }
+}
+
 // erase removes the i-th version of a key for good; the current one comes first.
 func (m *modelHistory) erase(key string, i int) {
 	f := m.files[key]
+	if hidden := slices.IndexFunc(m.old[key], m.double(key)); hidden >= 0 && (i == 0 || hidden < i) {
+		if i > 0 {
+			i++
+		} else {
+			m.old[key] = slices.Delete(m.old[key], hidden, hidden+1)
+		}
+	}
 	top := i == 0
 	if f != nil && i == 0 {
 		m.take(key, f)
@@ -244,7 +257,7 @@ func (m *modelHistory) erase(key string, i int) {
 
 // history is what world.history shows.
 func (m *modelHistory) history(key string) string {
-	all := slices.Clone(m.old[key])
+	all := slices.DeleteFunc(slices.Clone(m.old[key]), m.double(key))
 	f := m.files[key]
 	if f != nil {
 		all = slices.Insert(all, 0, f.modelVersion)

@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"errors"
 	"math"
 	"slices"
 
@@ -176,8 +177,9 @@ func (t *txn) come(to slot, n *inodeRec) error {
 	return t.newVersion(to, n)
 }
 
-// bring makes room at a key for a file that comes to it as the version that it is: what hangs there under the same
-// id, since the file has been there before, gets another.
+// bring makes room at a key for a file that comes to it as the version that it is. What hangs there under the same id
+// is the same version, since the file has been there before. Nobody sees that while the file is there, which takes its
+// lock over: the id has no less protection than it had.
 func (t *txn) bring(s slot, n *inodeRec) error {
 	if n.Published == nil || s.state == unversioned {
 		return nil
@@ -185,11 +187,25 @@ func (t *txn) bring(s slot, n *inodeRec) error {
 	if n.Version == "" {
 		return t.nameNull(s)
 	}
-	same, err := t.hasKey(versionKey(s.bucket, s.key, n.Seq))
-	if err != nil || !same {
-		return err
+	_, same, err := t.double(s, n)
+	if err == nil && same != nil {
+		n.Lock = n.Lock.with(same.Lock, t.fs.trusted())
 	}
-	return t.nameAnew(s, n.Seq)
+	return err
+}
+
+// double finds what hangs on a key and is the same version as n, which has its name; nil if nothing does.
+func (t *txn) double(s slot, n *inodeRec) (Ino, *inodeRec, error) {
+	if n.Version == "" {
+		return 0, nil, nil
+	}
+	var rec versionRec
+	found, err := getRec(t, versionKey(s.bucket, s.key, n.Seq), &rec)
+	if err != nil || !found || rec.ID != n.Version {
+		return 0, nil, err
+	}
+	same, err := getInode(t, Ino(rec.Ino))
+	return Ino(rec.Ino), same, err
 }
 
 // arrive makes a file a version that gets its first name, or the first that is not a temporary one.
@@ -243,10 +259,11 @@ func (t *txn) dropCurrent(b *bucketDir, o *object, objectKey string) error {
 	if err := t.fs.unlocked(t, o.ino, o.rec, actErase, t.bypass); err != nil {
 		return err
 	}
-	if err := t.fs.unlocked(t, o.ino, o.rec, actErase, t.bypass); err != nil {
+	s := b.slot(objectKey)
+	if err := t.dropDouble(s, o); err != nil {
 		return err
 	}
-	top, err := newest(t, b.slot(objectKey))
+	top, err := newest(t, s)
 	if err != nil {
 		return err
 	}
@@ -276,6 +293,23 @@ func (t *txn) dropCurrent(b *bucketDir, o *object, objectKey string) error {
 		return err
 	}
 	return t.moveBack(o.parent, dir, o.stored, top)
+}
+
+// dropDouble removes what hangs on a key and is the same version as the current one, which is about to be removed. It
+// refuses before it changes anything.
+func (t *txn) dropDouble(s slot, o *object) error {
+	ino, same, err := t.double(s, o.rec)
+	if err != nil || same == nil {
+		return err
+	}
+	dir, err := getInode(t, o.parent)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(dir.permit(actDropEntry), o.rec.permit(actUnname), t.permit(ino, same, actErase)); err != nil {
+		return err
+	}
+	return t.dropHung(s, same.Seq)
 }
 
 // restore makes the version that hangs above all else on a key current, if nothing is and it is no marker.

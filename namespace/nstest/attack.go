@@ -55,12 +55,16 @@ type kept struct {
 	earliest, latest time.Time            // bounds of when it was published
 	durable          bool                 // a power cut leaves it
 	released         bool                 // who may passed its governance
+	strict           bool                 // committed through the mount: its name stays, too
 }
 
 // book is what the attack knows of a bucket.
 type book struct {
 	name   string
-	state  string // of versioning
+	dir    namespace.Ino
+	worm   bool             // files can be committed
+	links  map[string]*link // symbolic links, by key
+	state  string           // of versioning
 	config *namespace.LockConfig
 	known  map[string]*kept // by key, NUL, id
 	order  []*kept          // as listed
@@ -109,6 +113,7 @@ type opened struct {
 type upload struct {
 	b       *book
 	key, id string
+	lock    *namespace.ObjectLock // that was asked for
 }
 
 // AttackReport counts what an attack did.
@@ -156,8 +161,11 @@ func (a *attacker) open(disk *storetest.CrashFS, state *memkv.Store, keys *Autho
 func (a *attacker) begin() {
 	ctx := context.Background()
 	for _, name := range []string{"plain", "versioned", "locked", "retained"} {
-		b := &book{name: name, known: map[string]*kept{}}
+		b := &book{name: name, known: map[string]*kept{}, links: map[string]*link{}}
 		require.NoError(a.t, a.w.View.CreateBucket(ctx, name, ""))
+		at, err := a.w.View.Lookup(ctx, namespace.RootIno, name)
+		require.NoError(a.t, err)
+		b.dir = at.Ino
 		a.books = append(a.books, b)
 		if name == "plain" {
 			continue
@@ -277,8 +285,20 @@ func (v verdict) and(o verdict) verdict {
 	return permits
 }
 
+// committed is the verdict of what a file that was committed through the mount does not suffer, wherever it is.
+func (a *attacker) committed(v *kept) verdict {
+	if v == nil || !v.strict {
+		return permits
+	}
+	return of(v.lock.Until.After(a.host.Now()), v.lock.Until.After(a.w.FS.Clock().Now))
+}
+
 // replace is the verdict of giving a key another content, or none.
 func (a *attacker) replace(b *book, key string) verdict {
+	return a.replaceVersion(b, key).and(a.committed(b.current(key)))
+}
+
+func (a *attacker) replaceVersion(b *book, key string) verdict {
 	if v := b.current(key); v != nil && v.id == "null" && strings.HasSuffix(key, "/") {
 		if _, possible := a.protected(b, v, false); possible {
 			return either
@@ -332,13 +352,16 @@ func (a *attacker) judge(who int, want verdict, err error) {
 
 func (a *attacker) fail(format string, args ...any) {
 	a.logf("truth %v, at the latest %v, shown %+v", a.host.truth, a.host.now, a.w.FS.Clock())
-	a.logf("holds %+v", a.holds)
+	story := []string{a.story()}
+	for _, h := range a.holds {
+		story = append(story, fmt.Sprintf("hold %+v", h))
+	}
 	for _, b := range a.books {
 		for _, v := range b.order {
-			a.logf("%s %q %+v", b.name, b.state, *v)
+			story = append(story, fmt.Sprintf("%s %q %+v", b.name, b.state, *v))
 		}
 	}
-	require.FailNow(a.t, fmt.Sprintf(format, args...), a.story())
+	require.FailNow(a.t, fmt.Sprintf(format, args...), strings.Join(story, "\n"))
 }
 
 // scan reads what a bucket has, and compares. All that was protected is there, as it was.
@@ -371,16 +394,20 @@ func (a *attacker) scan(b *book, what string) {
 				a.mayLose(b, v, what, "altered")
 			}
 			v = a.meet(b, found, ids)
-			if first, ok := times[v.ino]; ok {
+			switch first, ok := times[v.ino]; {
+			case ok && first.Before(v.earliest): // after a kill the clock may be behind what it showed
 				v.earliest = first
-			} else if !found.Latest {
-				v.earliest = time.Time{} // it was something else before
+			case ok:
+			case !found.Latest || what == powerCut:
+				v.earliest = time.Time{} // it was something else before, or is what was there before
 			}
 		}
 		if v.ino != found.Ino {
 			v.latest = a.host.Now() // the same bytes, which may have been put anew
+			a.takeOver(b, v)
 		}
 		v.ino, v.current = found.Ino, found.Latest
+		v.strict = v.strict && v.current
 		b.known[at] = v
 		b.order = append(b.order, v)
 	}
@@ -388,6 +415,21 @@ func (a *attacker) scan(b *book, what string) {
 		if b.known[at] == nil {
 			a.mayLose(b, v, what, "lost")
 		}
+	}
+	a.scanLinks(b, what)
+}
+
+// takeOver reads the lock of a version whose bytes are in another inode now, as when a file comes back to a key on
+// which its version hangs. It is no weaker.
+func (a *attacker) takeOver(b *book, v *kept) {
+	was := v.lock
+	v.lock = namespace.ObjectLock{}
+	if _, lock := a.read(b, v); lock != nil {
+		v.lock = *lock
+	}
+	retained := was.Mode != namespace.NoRetention && was.Until.After(a.host.Now())
+	if was.LegalHold && !v.lock.LegalHold || retained && (v.lock.Mode < was.Mode || v.lock.Until.Before(was.Until)) {
+		a.fail("the lock of %s/%s version %s is %+v, and was %+v", b.name, v.key, v.id, v.lock, was)
 	}
 }
 

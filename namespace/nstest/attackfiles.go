@@ -189,7 +189,7 @@ func (a *attacker) below(b *book, dir string) verdict {
 			want = want.and(of(a.protected(b, x, false)))
 		}
 	}
-	return want
+	return want.and(a.linksBelow(b, dir+"/"))
 }
 
 func (a *attacker) renameDir(v *namespace.View, who int, b *book) {
@@ -204,7 +204,7 @@ func (a *attacker) renameDir(v *namespace.View, who int, b *book) {
 	if b.current(to+"/") != nil || flags != 0 {
 		want = either
 	}
-	if b.current(from+"/") == nil && b.current(from+"/a") == nil && b.current(from+"/b") == nil && want == refuses {
+	if b.current(from+"/") == nil && b.current(from+"/a") == nil && b.current(from+"/b") == nil && b.links[from+"/l"] == nil && want == refuses {
 		want = either
 	}
 	a.logf("   %s to %s flags %d", from, to, flags)
@@ -233,7 +233,7 @@ func (a *attacker) link(v *namespace.View, who int, b *book) {
 	if x == nil || !ok {
 		return
 	}
-	want := permits
+	want := a.committed(x)
 	if !b.versioned(x) {
 		want = of(a.protected(b, x, false))
 	}
@@ -248,7 +248,7 @@ func (a *attacker) chmod(v *namespace.View, who int, b *book) {
 	if x == nil {
 		return
 	}
-	want := permits
+	want := a.committed(x)
 	if !b.versioned(x) || temporary(key) {
 		want = of(a.protected(b, x, false))
 	}

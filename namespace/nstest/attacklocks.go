@@ -14,11 +14,12 @@ import (
 // What the attack does to locks, holds, and the clock by which they end, and how it ends the namespace itself.
 
 // relock notes what lock an inode has, under all its names.
-func (b *book) relock(x *kept, change func(*namespace.ObjectLock)) {
+func (a *attacker) relock(b *book, x *kept, change func(*namespace.ObjectLock)) {
+	x.strict = x.strict && x.lock.Until.After(a.w.FS.Clock().Now) // what has passed is as if it had never been
 	change(&x.lock)
 	for _, y := range b.order {
 		if y != x && y.ino == x.ino {
-			y.lock = x.lock
+			y.lock, y.strict = x.lock, x.strict
 		}
 	}
 }
@@ -40,7 +41,7 @@ func (a *attacker) retention(v *namespace.View, who int, b *book) {
 	_, err := v.SetRetention(context.Background(), b.name, x.key, x.id, to, bypass)
 	a.locked(who, b, want, err)
 	if a.durable = err == nil; a.durable {
-		b.relock(x, func(l *namespace.ObjectLock) { l.Retention = to })
+		a.relock(b, x, func(l *namespace.ObjectLock) { l.Retention = to })
 	}
 }
 
@@ -62,7 +63,7 @@ func (a *attacker) legalHold(v *namespace.View, who int, b *book) {
 	_, err := v.SetLegalHold(context.Background(), b.name, x.key, x.id, on)
 	a.locked(who, b, permits, err)
 	if a.durable = err == nil; a.durable {
-		b.relock(x, func(l *namespace.ObjectLock) { l.LegalHold = on })
+		a.relock(b, x, func(l *namespace.ObjectLock) { l.LegalHold = on })
 	}
 }
 

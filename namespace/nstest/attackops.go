@@ -3,6 +3,7 @@ package nstest
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,9 @@ func (a *attacker) operate(v *namespace.View, who int, b *book) (what string, ot
 		{"write", 6, a.write}, {"truncate", 3, a.truncate}, {"open", 2, a.openFile}, {"write on", 3, a.writeOn},
 		{"unlink", 4, a.unlink}, {"rename", 5, a.rename}, {"rename directory", 4, a.renameDir}, {"rmdir", 1, a.rmdir},
 		{"mkdir", 1, a.mkdir}, {"link", 2, a.link}, {"chmod", 2, a.chmod}, {"hold", 2, a.hold}, {"release", 3, a.release},
+		{"undelete", 3, a.undelete}, {"metadata", 2, a.describe}, {"lock attribute", 4, a.lockAttribute}, {"commit", 3, a.commit},
+		{"convention", 1, a.convention}, {"chattr", 1, a.chattr}, {"tmpfile", 2, a.tmpfile}, {"symlink", 3, a.symlink},
+		{"unlink symlink", 2, a.unlinkLink}, {"replace symlink", 2, a.replaceLink}, {"rename symlink", 2, a.renameLink},
 		{"lifecycle", 3, a.lifecycle}, {"remove tree", 1, a.removeTree}, {"delete bucket", 1, a.deleteBucket},
 	}
 	total := 0
@@ -124,20 +128,32 @@ func (a *attacker) retained() namespace.Retention {
 func bodyOf(p []byte) body { return body{bytes.NewReader(p), p} }
 
 func (a *attacker) put(v *namespace.View, who int, b *book) {
-	key := a.key()
-	var o namespace.PutOptions
-	if b.config != nil && a.rng.IntN(4) == 0 {
-		o.Lock = &namespace.ObjectLock{Retention: a.retained(), LegalHold: a.rng.IntN(4) == 0}
-	}
+	key, o := a.key(), namespace.PutOptions{Lock: a.asked(b)}
 	a.logf("   %s %+v", key, o.Lock)
 	want := a.replace(b, key)
 	info, err := v.PutObject(context.Background(), b.name, key, bodyOf(a.bytes()), o)
 	a.judge(who, want, err)
-	if a.durable = err == nil; a.durable && o.Lock != nil {
-		_, lock := a.read(b, &kept{key: key, id: info.Version})
-		if lock == nil || lock.LegalHold != o.Lock.LegalHold || lock.Mode != o.Lock.Mode || !lock.Until.Equal(o.Lock.Until) {
-			a.fail("the lock %+v was asked for, it is %+v", *o.Lock, lock)
-		}
+	if a.durable = err == nil; a.durable {
+		a.hasLock(b, key, info.Version, o.Lock)
+	}
+}
+
+// asked draws the lock that a client asks for with an object; nil for none.
+func (a *attacker) asked(b *book) *namespace.ObjectLock {
+	if b.config == nil || a.rng.IntN(4) > 0 {
+		return nil
+	}
+	return &namespace.ObjectLock{Retention: a.retained(), LegalHold: a.rng.IntN(4) == 0}
+}
+
+// hasLock requires that a new version has the lock that was asked for.
+func (a *attacker) hasLock(b *book, key, version string, asked *namespace.ObjectLock) {
+	if asked == nil {
+		return
+	}
+	_, lock := a.read(b, &kept{key: key, id: version})
+	if lock == nil || lock.LegalHold != asked.LegalHold || lock.Mode != asked.Mode || !lock.Until.Equal(asked.Until) {
+		a.fail("the lock %+v was asked for, it is %+v", *asked, lock)
 	}
 }
 
@@ -232,22 +248,31 @@ func (a *attacker) multipart(v *namespace.View, who int, b *book) {
 			return
 		}
 		a.uploads = a.uploads[1:]
+		if a.rng.IntN(4) == 0 {
+			a.judge(who, permits, v.AbortUpload(ctx, b.name, u.key, u.id))
+			return
+		}
 		want := a.replace(b, u.key)
 		part, err := a.w.View.PutPart(ctx, b.name, u.key, u.id, 1, bodyOf(a.bytes()))
 		if err != nil {
 			return
 		}
 		a.logf("   complete %s", u.key)
-		_, err = v.CompleteUpload(ctx, b.name, u.key, u.id, []namespace.CompletePart{{Number: 1, ETag: part.ETag}}, namespace.Checksums{}, namespace.Conditions{})
+		if u.lock != nil && !u.lock.Until.After(a.w.FS.Clock().Now) {
+			want = either // the time it was to be retained until is past
+		}
+		info, err := v.CompleteUpload(ctx, b.name, u.key, u.id, []namespace.CompletePart{{Number: 1, ETag: part.ETag}}, namespace.Checksums{}, namespace.Conditions{})
 		a.judge(who, want, err)
-		a.durable = err == nil
+		if a.durable = err == nil; a.durable {
+			a.hasLock(b, u.key, info.Version, u.lock)
+		}
 		return
 	}
-	key := a.fileKey()
-	u, err := v.CreateUpload(ctx, b.name, key, namespace.Upload{})
+	key, lock := a.fileKey(), a.asked(b)
+	u, err := v.CreateUpload(ctx, b.name, key, namespace.Upload{Lock: lock})
 	a.judge(who, either, err)
 	if err == nil {
-		a.uploads = append(a.uploads, upload{b, key, u.ID})
+		a.uploads = append(a.uploads, upload{b, key, u.ID, lock})
 	}
 }
 
@@ -259,9 +284,12 @@ func (a *attacker) copy(v *namespace.View, who int, from, to *book) {
 	key := a.fileKey()
 	a.logf("copy as %d %s/%s %s to %s/%s", who, from.name, x.key, x.id, to.name, key)
 	want := a.replace(to, key)
-	_, err := v.CopyObject(context.Background(), from.name, x.key, to.name, key, namespace.CopyOptions{Version: x.id, Replace: true, SelfCopyOK: true})
+	lock := a.asked(to)
+	info, err := v.CopyObject(context.Background(), from.name, x.key, to.name, key, namespace.CopyOptions{Version: x.id, Replace: true, SelfCopyOK: true, Lock: lock})
 	a.judge(who, want, err)
-	a.durable = err == nil
+	if a.durable = err == nil; a.durable {
+		a.hasLock(to, key, info.Version, lock)
+	}
 }
 
 func (a *attacker) renameObject(v *namespace.View, who int, b *book) {
@@ -308,6 +336,25 @@ func (a *attacker) lifecycle(_ *namespace.View, _ int, b *book) {
 	a.durable = true
 }
 
+// undelete removes a delete marker by its id: what is below it comes back.
+func (a *attacker) undelete(v *namespace.View, who int, b *book) {
+	page, err := a.w.View.ListVersions(context.Background(), b.name, namespace.VersionsOptions{Max: 1 << 20})
+	require.NoError(a.t, err, a.story())
+	markers := slices.DeleteFunc(page.Versions, func(v namespace.VersionInfo) bool { return !v.Marker })
+	if len(markers) == 0 {
+		return
+	}
+	m := markers[a.rng.IntN(len(markers))]
+	a.logf("   %s %s", m.Key, m.Version)
+	want := permits
+	if b.links[m.Key] != nil {
+		want = either // the link stays, if anything would come back
+	}
+	_, err = v.DeleteObject(context.Background(), b.name, m.Key, namespace.DeleteOptions{Version: m.Version})
+	a.judge(who, want, err)
+	a.durable = err == nil
+}
+
 func (a *attacker) removeTree(v *namespace.View, who int, b *book) {
 	dir := attackDirs[a.rng.IntN(len(attackDirs))] + "/"
 	a.logf("   %s", dir)
@@ -317,6 +364,7 @@ func (a *attacker) removeTree(v *namespace.View, who int, b *book) {
 			want = want.and(a.replace(b, x.key))
 		}
 	}
+	want = want.and(a.linksBelow(b, dir))
 	err := v.RemoveTree(context.Background(), b.name, dir)
 	a.judge(who, want, err)
 	require.NoError(a.t, a.w.FS.Reap(context.Background()), a.story())
