@@ -441,7 +441,7 @@ func TestAttack(t *testing.T) {
 	t.Logf("K3FS_ATTACK_SEED=%d", seed)
 	const round = 500 // operations in a world
 	for n := 0; n < ops; n += round {
-		s := &scope{TB: t}
+		s := &span{TB: t}
 		clock := &hostClock{wall: time.Now()}
 		a := &attack{t: t, w: newWorldWith(s, clock.options()), rng: rand.New(rand.NewPCG(seed, uint64(n))), clock: clock, began: clock.wall}
 		a.makeBucket("locked")

@@ -286,7 +286,7 @@ func (t *txn) removeBucket(b *bucketDir) error {
 	if err := t.removeDir(RootIno, root, e, b.rec); err != nil {
 		return err
 	}
-	if err := errors.Join(t.dropHolds(b), t.Delete(bucketKey(b.ino))); err != nil {
+	if err := errors.Join(t.dropHolds(b), t.dropQuotas(b), t.Delete(bucketKey(b.ino))); err != nil {
 		return err
 	}
 	return t.touchDir(RootIno, root)

@@ -50,7 +50,7 @@ func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, au
 		c.r = r
 		for _, step := range []func() error{
 			c.super, c.inodes, c.zombieTable, c.treeTable, c.entries, c.linkTable, c.buckets, c.small,
-			c.uploadTables, c.orphans, c.versions, c.shared, c.pages, c.objParts, c.tree, c.extents,
+			c.uploadTables, c.orphans, c.versions, c.shared, c.pages, c.objParts, c.tree, c.extents, c.usage,
 		} {
 			if err := step(); err != nil {
 				return err

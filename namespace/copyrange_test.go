@@ -29,7 +29,7 @@ func copyAll(t require.TestingT, dst, src FileHandle, srcOff, off, length int64)
 // written, S3 sees what was there at the flush, and no extent is freed early or kept for ever.
 func TestCopyRangeAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := &scope{TB: t}
+		s := &span{TB: t}
 		defer s.end()
 		w := newWorld(s)
 		ctx := context.Background()

@@ -16,6 +16,7 @@ const maxDelete = 1000
 // DeleteObject implements Objects. Directories that S3 made on the way to an object go with their last entry.
 func (v *View) DeleteObject(ctx context.Context, bucket, objectKey string, o DeleteOptions) (done Deleted, err error) {
 	err = v.update(ctx, metastore.DurableReclaim, func(t *txn) error {
+		t.frees = true
 		b, err := v.findBucket(t, bucket)
 		if err == nil {
 			done, err = v.deleteKey(t, b, objectKey, &o)
@@ -36,6 +37,7 @@ func (v *View) DeleteObjects(ctx context.Context, bucket string, keys []Deletion
 
 func (v *View) deleteKeys(ctx context.Context, bucket string, keys []Deletion, done []Deleted) error {
 	err := v.update(ctx, metastore.DurableReclaim, func(t *txn) error {
+		t.frees = true
 		b, err := v.findBucket(t, bucket)
 		if err != nil {
 			return err

@@ -49,7 +49,7 @@ func lengths() *rapid.Generator[int] {
 // was there when the last writer flushed.
 func TestDraftAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		s := &scope{TB: t}
+		s := &span{TB: t}
 		defer s.end()
 		w := newWorld(s)
 		ctx := context.Background()

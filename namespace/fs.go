@@ -85,6 +85,9 @@ type FS struct {
 
 	reaper reaper
 	census census
+	quotas quotas
+
+	opening bool // recovery is under way: what it settles was acknowledged, whatever the quotas say now
 }
 
 // View is the namespace as one principal may use it.
@@ -132,9 +135,14 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 	if err := fs.loadHolds(ctx); err != nil {
 		return nil, fmt.Errorf("namespace: reading the holds: %w", err)
 	}
+	if err := errors.Join(fs.ensureUsage(ctx), fs.loadQuotas(ctx)); err != nil {
+		return nil, fmt.Errorf("namespace: reading usage and quotas: %w", err)
+	}
+	fs.opening = true
 	if err := fs.recover(ctx); err != nil {
 		return nil, err
 	}
+	fs.opening = false
 	ctx, fs.keeping = context.WithCancel(context.WithoutCancel(ctx))
 	go fs.keepLocks(ctx)
 	fs.census.start(fs, inodes)
@@ -218,6 +226,8 @@ type txn struct {
 	made    int64             // inodes, less those that it removed
 	locked  bool              // it changes a lock
 	bypass  bool              // who asks wants to pass governance retention, and may
+	debits  []debit           // what it adds to the usage of scopes
+	frees   bool              // it removes something: no quota refuses that
 }
 
 // entryChanged notes that the POSIX name in parent now means something else.
@@ -240,6 +250,11 @@ func (v *View) update(ctx context.Context, d metastore.Durability, fn func(*txn)
 }
 
 func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer, fn func(*txn) error) error {
+	return fs.updateWithin(ctx, fs.holding.fence.RLocker(), d, door, fn)
+}
+
+// updateWithin is update with fence held while fn runs and commits.
+func (fs *FS) updateWithin(ctx context.Context, fence sync.Locker, d metastore.Durability, door Observer, fn func(*txn) error) error {
 	if err := fs.reserve(ctx); err != nil {
 		return err
 	}
@@ -249,18 +264,21 @@ func (fs *FS) update(ctx context.Context, d metastore.Durability, door Observer,
 	var dropped bool
 	var made int64
 	quiet := fs.quiet(door)
-	fs.holding.fence.RLock()
+	fence.Lock()
 	err := fs.kv.Update(ctx, d, func(m metastore.Txn) error {
 		fs.files.unbury(buried)
-		t := txn{Txn: m, fs: fs, now: fs.now().UnixNano(), quiet: quiet}
+		t := txn{Txn: m, fs: fs, now: fs.now().UnixNano(), quiet: quiet, frees: fs.opening}
 		err := fn(&t)
+		if err == nil {
+			err = t.settle()
+		}
 		changes, buried, left, dropped, made = t.changes, t.buried, t.left, t.dropped, t.made
 		if err == nil && len(changes) > 0 {
 			fs.tell(door, func(o Observer) { o.Changing(changes) })
 		}
 		return err
 	})
-	fs.holding.fence.RUnlock()
+	fence.Unlock()
 	fs.files.unbury(buried)
 	if made != 0 && !undone(err) {
 		fs.census.inodes.Add(made)

@@ -48,7 +48,7 @@ var underHold = map[string]bool{
 func TestHoldsHold(t *testing.T) {
 	for _, h := range []Hold{{}, {Bucket: "bucket"}, {Bucket: "bucket", Until: time.Now().Add(time.Hour)}, {Bucket: "bucket", Period: time.Hour}} {
 		for _, way := range ways(t) {
-			s := &scope{TB: t}
+			s := &span{TB: t}
 			w, dir, file, sub := held(s, 0)
 			require.NoError(t, w.SetXattr(bg, file, "user.x", nil, 0))
 			h := w.hold(t, h)

@@ -41,6 +41,10 @@ import (
 //	nM                                           clockRec         the floor of the trusted clock
 //	nV bucket(8) key NUL ^seq(8)                 versionRec       what hangs on a key, newest first: older versions, delete markers
 //	nN bucket(8) key                             seq(8)           where the null version, or null delete marker, of a key hangs
+//	nu                                           empty            usage is counted (usagecount.go)
+//	nu tenant(8) bucket(8) 'b' or 'i' prefix     counter          bytes or inodes charged to a tenant (bucket 0), a bucket, a prefix with a quota
+//	np upload(16)                                counter          bytes of the parts of an upload in progress
+//	nq tenant(8) bucket(8) prefix                quotaRec         a quota
 //	nK content(8)                                sharedRec        how many inodes have a content that several may have
 const (
 	kSuper    = "nS"
@@ -69,6 +73,9 @@ const (
 	kClock    = "nM"
 	kNull     = "nN"
 	kShared   = "nK"
+	kUsage    = "nu"
+	kUploaded = "np"
+	kQuota    = "nq"
 )
 
 func key(kind string, nums ...uint64) []byte {
@@ -117,6 +124,8 @@ func partKey(id uploadID, number int) []byte {
 func holdKey(t tenancy.TenantID, id string) []byte { return append(key(kHold, uint64(t)), id...) }
 func doneKey(id uploadID) []byte                   { return append([]byte(kDone), id[:]...) }
 func endedKey(id uploadID) []byte                  { return append([]byte(kEnded), id[:]...) }
+
+func uploadedKey(id uploadID) []byte { return append([]byte(kUploaded), id[:]...) }
 
 func sharedKey(id contentID) []byte { return key(kShared, uint64(id)) }
 func nullKey(bucket Ino, objectKey string) []byte {

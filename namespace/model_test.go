@@ -130,7 +130,7 @@ func (m *modelTree) exchange(d *modelNode, name string, to *modelNode, newName s
 func TestTreeAgainstModel(t *testing.T) {
 	names := rapid.SampledFrom([]string{"a", "b", "c", "a-b", "é"})
 	rapid.Check(t, func(rt *rapid.T) {
-		s := &scope{TB: t}
+		s := &span{TB: t}
 		defer s.end()
 		w := newWorld(s)
 		ctx := context.Background()

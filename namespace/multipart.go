@@ -82,6 +82,7 @@ func (v *View) CreateUpload(ctx context.Context, bucket, objectKey string, u Upl
 			return err
 		}
 		rec.Initiated = t.now
+		t.chargeKey(b.owner(), b.ino, objectKey, Usage{Inodes: 1})
 		return putRec(t, uploadKey(b.ino, objectKey, id), &rec)
 	})
 	return rec.upload(id), fail("create upload", objectKey, err)
@@ -136,6 +137,11 @@ func (v *View) commitPart(ctx context.Context, bucket, objectKey string, up uplo
 		rec = partRec{}
 		found, err := getRec(t, partKey(up, number), &rec)
 		if err != nil {
+			return err
+		}
+		more := in.l.Size - rec.Content.Size
+		t.chargeKey(b.owner(), b.ino, objectKey, Usage{Bytes: more})
+		if err := t.Add(uploadedKey(up), more, unbounded); err != nil {
 			return err
 		}
 		if found {
@@ -303,6 +309,15 @@ func (v *View) AbortUpload(ctx context.Context, bucket, objectKey, id string) er
 // endUpload removes an upload's record; the reaper drops its parts.
 func (t *txn) endUpload(k []byte, up uploadID, d chunkstore.Domain) error {
 	t.dropped = true
+	size, err := metastore.Counter(t, uploadedKey(up))
+	if err != nil {
+		return err
+	}
+	at := k[len(kUpload):]
+	t.chargeKey(tenancy.TenantID(d), ino(at), string(at[8:len(at)-1-len(up)]), Usage{-size, -1})
+	if err := t.Delete(uploadedKey(up)); err != nil {
+		return err
+	}
 	if err := t.Set(endedKey(up), binary.BigEndian.AppendUint64(nil, uint64(d))); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"testing"
@@ -257,7 +258,8 @@ func TestCopies(t *testing.T) {
 			if err := tx.Delete(partKey(id, i+1)); err != nil {
 				return err
 			}
-			return putRec(tx, partKey(to, 1), &rec)
+			return errors.Join(tx.Add(uploadedKey(id), -rec.Content.Size, unbounded), tx.Add(uploadedKey(to), rec.Content.Size, unbounded),
+				putRec(tx, partKey(to, 1), &rec))
 		}))
 		_, err = w.CompleteUpload(bg, "data", "one", up2.ID, []CompletePart{{Number: 1, ETag: parts[i].ETag}}, Checksums{}, Conditions{})
 		require.NoError(t, err)

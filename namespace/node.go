@@ -409,7 +409,7 @@ func (t *txn) eraseInode(ino Ino, n *inodeRec) error {
 		}
 	}
 	t.made--
-	return t.Delete(inodeKey(ino))
+	return errors.Join(t.recharge(n, true), t.Delete(inodeKey(ino)))
 }
 
 // toRemove finds an entry that is to leave parent.
@@ -431,6 +431,7 @@ func (v *View) toRemove(t *txn, parent Ino, name string) (*inodeRec, entry, erro
 // Unlink implements Posix (unlink(2)).
 func (v *View) Unlink(ctx context.Context, parent Ino, name string) error {
 	err := v.update(ctx, metastore.Reclaim, func(t *txn) error {
+		t.frees = true
 		p, e, err := v.toRemove(t, parent, name)
 		switch {
 		case err != nil:
@@ -463,6 +464,7 @@ func (v *View) Rmdir(ctx context.Context, parent Ino, name string) error {
 		return fail("rmdir", name, v.rmBucketDir(ctx, name))
 	}
 	err := v.update(ctx, metastore.Reclaim, func(t *txn) error {
+		t.frees = true
 		p, e, err := v.toRemove(t, parent, name)
 		switch {
 		case err != nil:

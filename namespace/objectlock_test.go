@@ -134,7 +134,7 @@ func TestWorkAboveLockedVersions(t *testing.T) {
 				return h.Close(bg)
 			},
 		} {
-			s := &scope{TB: t}
+			s := &span{TB: t}
 			w, _ := newLocked(s, LockConfig{})
 			dir := w.mkdir(t, w.bucket, "d")
 			file := w.file(t, dir, "f", "evidence")

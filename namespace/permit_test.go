@@ -194,7 +194,7 @@ func ways(t *testing.T) []way {
 func TestFlagsHold(t *testing.T) {
 	for _, f := range []Flags{Immutable, AppendOnly, Immutable | AppendOnly, NoDump} {
 		for _, way := range ways(t) {
-			s := &scope{TB: t}
+			s := &span{TB: t}
 			w, dir, file, sub := held(s, f)
 			permitted := way.immutable && f&Immutable != 0 || way.append && f == AppendOnly || f == NoDump
 			switch err := way.do(w, dir, file, sub); {

@@ -41,16 +41,16 @@ type world struct {
 	damaged bool // Check is expected to find something
 }
 
-// scope is a testing.TB whose cleanups run at its end, for tests that make many worlds: one after the
+// span is a testing.TB whose cleanups run at its end, for tests that make many worlds: one after the
 // other fits the memory, all together do not.
-type scope struct {
+type span struct {
 	testing.TB
 	cleanups []func()
 }
 
-func (s *scope) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
+func (s *span) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
 
-func (s *scope) end() {
+func (s *span) end() {
 	for _, f := range slices.Backward(s.cleanups) {
 		f()
 	}

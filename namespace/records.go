@@ -72,6 +72,8 @@ type inodeRec struct {
 	Seq     uint64 `msg:"sq,omitempty"` // orders the versions of a key; 0 is older than all others (version.go)
 	Version string `msg:"vi,omitempty"` // its version id; "" is the null version
 	Key     string `msg:"vk,omitempty"` // of a version that hangs on a key, and so has no name: that key
+
+	charged charge `msg:"-"` // what the stored record is charged with (usage.go)
 }
 
 // contentRec describes a content. Exactly one form holds its bytes: none (Size 0 or all hole), inline
@@ -174,6 +176,18 @@ type holdRec struct {
 // holdsRec is remade whenever the holds of a tenant change: who has read it knows them.
 type holdsRec struct {
 	Nonce uint64 `msg:"n"`
+}
+
+// quotaRec is a quota; its scope is in the key. 0 is no limit.
+type quotaRec struct {
+	Bytes       int64 `msg:"b,omitempty"`
+	SoftBytes   int64 `msg:"sb,omitempty"`
+	Inodes      int64 `msg:"i,omitempty"`
+	SoftInodes  int64 `msg:"si,omitempty"`
+	Grace       int64 `msg:"g,omitempty"`  // nanoseconds that a soft limit may be exceeded; 0 is DefaultGrace
+	BytesSince  int64 `msg:"bs,omitempty"` // since when it is, by the trusted clock
+	InodesSince int64 `msg:"is,omitempty"`
+	Counting    bool  `msg:"c,omitempty"` // what was there before is not charged yet
 }
 
 // clockRec is the floor of the trusted clock, and what it stands on (internal/trusted).

@@ -2391,6 +2391,178 @@ func (z *partsRec) Msgsize() (s int) {
 }
 
 // MarshalMsg implements msgp.Marshaler
+func (z *quotaRec) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// check for omitted fields
+	zb0001Len := uint32(8)
+	var zb0001Mask uint8 /* 8 bits */
+	_ = zb0001Mask
+	if z.Bytes == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x1
+	}
+	if z.SoftBytes == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x2
+	}
+	if z.Inodes == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x4
+	}
+	if z.SoftInodes == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x8
+	}
+	if z.Grace == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x10
+	}
+	if z.BytesSince == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x20
+	}
+	if z.InodesSince == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x40
+	}
+	if z.Counting == false {
+		zb0001Len--
+		zb0001Mask |= 0x80
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		if (zb0001Mask & 0x1) == 0 { // if not omitted
+			// string "b"
+			o = append(o, 0xa1, 0x62)
+			o = msgp.AppendInt64(o, z.Bytes)
+		}
+		if (zb0001Mask & 0x2) == 0 { // if not omitted
+			// string "sb"
+			o = append(o, 0xa2, 0x73, 0x62)
+			o = msgp.AppendInt64(o, z.SoftBytes)
+		}
+		if (zb0001Mask & 0x4) == 0 { // if not omitted
+			// string "i"
+			o = append(o, 0xa1, 0x69)
+			o = msgp.AppendInt64(o, z.Inodes)
+		}
+		if (zb0001Mask & 0x8) == 0 { // if not omitted
+			// string "si"
+			o = append(o, 0xa2, 0x73, 0x69)
+			o = msgp.AppendInt64(o, z.SoftInodes)
+		}
+		if (zb0001Mask & 0x10) == 0 { // if not omitted
+			// string "g"
+			o = append(o, 0xa1, 0x67)
+			o = msgp.AppendInt64(o, z.Grace)
+		}
+		if (zb0001Mask & 0x20) == 0 { // if not omitted
+			// string "bs"
+			o = append(o, 0xa2, 0x62, 0x73)
+			o = msgp.AppendInt64(o, z.BytesSince)
+		}
+		if (zb0001Mask & 0x40) == 0 { // if not omitted
+			// string "is"
+			o = append(o, 0xa2, 0x69, 0x73)
+			o = msgp.AppendInt64(o, z.InodesSince)
+		}
+		if (zb0001Mask & 0x80) == 0 { // if not omitted
+			// string "c"
+			o = append(o, 0xa1, 0x63)
+			o = msgp.AppendBool(o, z.Counting)
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *quotaRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "b":
+			z.Bytes, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Bytes")
+				return
+			}
+		case "sb":
+			z.SoftBytes, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "SoftBytes")
+				return
+			}
+		case "i":
+			z.Inodes, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Inodes")
+				return
+			}
+		case "si":
+			z.SoftInodes, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "SoftInodes")
+				return
+			}
+		case "g":
+			z.Grace, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Grace")
+				return
+			}
+		case "bs":
+			z.BytesSince, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "BytesSince")
+				return
+			}
+		case "is":
+			z.InodesSince, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "InodesSince")
+				return
+			}
+		case "c":
+			z.Counting, bts, err = msgp.ReadBoolBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Counting")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *quotaRec) Msgsize() (s int) {
+	s = 1 + 2 + msgp.Int64Size + 3 + msgp.Int64Size + 2 + msgp.Int64Size + 3 + msgp.Int64Size + 2 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 2 + msgp.BoolSize
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z sharedRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 1

@@ -18,6 +18,7 @@ const treeBatch = 200
 // restarts. NotFound: there is no such directory.
 func (v *View) RemoveTree(ctx context.Context, bucket, prefix string) error {
 	err := v.update(ctx, metastore.DurableReclaim, func(t *txn) error {
+		t.frees = true
 		b, err := v.openBucket(t, bucket, tenancy.DeleteObject, prefix)
 		if err != nil {
 			return err
@@ -48,12 +49,7 @@ func (t *txn) detach(b *bucketDir, o *object, prefix string) error {
 	if err := t.delDentry(o.parent, o.stored); err != nil {
 		return err
 	}
-	parent, err := getInode(t, o.parent)
-	if err != nil {
-		return err
-	}
-	parent.Nlink--
-	if err := t.prune(b, o.parent, parent); err != nil {
+	if err := t.moveTree(o.ino, o.rec, prefix, "", -1); err != nil {
 		return err
 	}
 	o.rec.Parent, o.rec.Name, o.rec.Expl, o.rec.Ctime = 0, "", true, t.now
@@ -67,7 +63,15 @@ func (t *txn) detach(b *bucketDir, o *object, prefix string) error {
 	if err := putRec(t, treeKey(t.fs.number()), &tree); err != nil {
 		return err
 	}
-	return t.putInode(o.ino, o.rec)
+	if err := t.putInode(o.ino, o.rec); err != nil {
+		return err
+	}
+	parent, err := getInode(t, o.parent)
+	if err != nil {
+		return err
+	}
+	parent.Nlink--
+	return t.prune(b, o.parent, parent)
 }
 
 // permitTree asks whether a directory and all that is in it may go.
@@ -102,7 +106,7 @@ func (fs *FS) reapTrees(ctx context.Context) error {
 	for {
 		more := false
 		err := fs.update(ctx, metastore.Reclaim, nil, func(t *txn) error {
-			more = false
+			more, t.frees = false, true
 			var k []byte
 			c := clearing{txn: t}
 			err := t.Scan(prefixRange([]byte(kTree), 1), func(found, value []byte) (bool, error) {

@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -93,6 +94,9 @@ func (t *txn) rename(from, to *end) error {
 		}
 		to.stored = storedFor(to.name, from.isDir())
 	}
+	if err := t.moveCharges(from, to, to.stored); err != nil {
+		return err
+	}
 	away, here, err := t.slotsOfEnds(from, to)
 	if err != nil {
 		return err
@@ -143,6 +147,22 @@ func (t *txn) permitMove(from, to *end) error {
 		return to.dir.permit(actAddEntry)
 	}
 	return errors.Join(to.dir.permit(actDropEntry), t.permit(Ino(to.Ino), to.n, actUnname))
+}
+
+// moveCharges moves what is below a directory, which goes to another end under a stored name, to the quotas there.
+func (t *txn) moveCharges(e, to *end, stored string) error {
+	if !e.isDir() || len(t.fs.quotas.areas(Ino(e.dir.Bucket))) == 0 {
+		return nil
+	}
+	_, base, err := keyOf(t, e.dir)
+	if err != nil {
+		return err
+	}
+	_, target, err := keyOf(t, to.dir)
+	if err != nil {
+		return err
+	}
+	return t.moveTree(Ino(e.Ino), e.n, base+e.stored, target+stored, maxMoved)
 }
 
 func storedFor(name string, dir bool) string {
@@ -238,6 +258,18 @@ func (t *txn) exchange(from, to *end) error {
 		if reserved(from.name) || reserved(to.name) {
 			return of(InvalidName)
 		}
+		// A leaf that a directory of its name hides stays where it is.
+		for _, at := range []struct {
+			parent Ino
+			stored string
+		}{{from.parent, fromStored}, {to.parent, toStored}} {
+			if e, err := storedEntry(t, at.parent, at.stored); err != nil || e.found() {
+				return cmp.Or(err, of(Exists))
+			}
+		}
+	}
+	if err := errors.Join(t.moveCharges(from, to, toStored), t.moveCharges(to, from, fromStored)); err != nil {
+		return err
 	}
 	if err := t.exchangeVersions(from, to, fromStored, toStored); err != nil {
 		return err

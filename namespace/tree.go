@@ -19,10 +19,14 @@ func getInode(r metastore.Reader, ino Ino) (*inodeRec, error) {
 	if !found {
 		return nil, of(NotFound)
 	}
+	n.charged = n.charge()
 	return n, nil
 }
 
 func (t *txn) putInode(ino Ino, n *inodeRec) error {
+	if err := t.recharge(n, false); err != nil {
+		return err
+	}
 	if n.Lock != nil {
 		if err := t.raiseFor(ino, n); err != nil {
 			return err

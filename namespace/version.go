@@ -234,8 +234,10 @@ func (t *txn) place(s slot, n *inodeRec) error {
 	return nil
 }
 
-func (t *txn) hasKey(k []byte) (bool, error) {
-	_, err := t.Get(k)
+func (t *txn) hasKey(k []byte) (bool, error) { return hasKey(t, k) }
+
+func hasKey(r metastore.Reader, k []byte) (bool, error) {
+	_, err := r.Get(k)
 	if errors.Is(err, metastore.ErrNotFound) {
 		return false, nil
 	}
@@ -269,6 +271,9 @@ func (t *txn) mark(s slot, seq uint64) (id string, err error) {
 		}
 	} else {
 		rec.ID = newVersionID(seq)
+	}
+	if err := t.chargeMarkers(s.bucket, s.key, 1); err != nil {
+		return "", err
 	}
 	return shownID(rec.ID), putRec(t, versionKey(s.bucket, s.key, seq), &rec)
 }
@@ -366,5 +371,5 @@ func (t *txn) dropHung(s slot, seq uint64) error {
 
 // dropMarker removes a delete marker.
 func (t *txn) dropMarker(s slot, seq uint64, rec *versionRec) error {
-	return t.unhang(s.bucket, s.key, seq, rec.ID)
+	return errors.Join(t.chargeMarkers(s.bucket, s.key, -1), t.unhang(s.bucket, s.key, seq, rec.ID))
 }

@@ -290,7 +290,7 @@ func (s shrinking) FailNow()                          { s.rt.FailNow() }
 
 func TestVersionsAgainstModel(tt *testing.T) {
 	rapid.Check(tt, func(rt *rapid.T) {
-		s := &scope{TB: tt}
+		s := &span{TB: tt}
 		t := shrinking{tt, rt}
 		defer s.end()
 		w := newStore(s)

@@ -12,7 +12,7 @@ import (
 func TestCommit(t *testing.T) {
 	for _, versioned := range []bool{false, true} {
 		for _, way := range ways(t) {
-			s := &scope{TB: t}
+			s := &span{TB: t}
 			clock := &hostClock{wall: time.Now()}
 			w := newWorldWith(s, clock.options())
 			if versioned {
