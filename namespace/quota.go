@@ -345,7 +345,7 @@ func (v *View) quotaScope(r metastore.Reader, a tenancy.Action, s QuotaScope) (s
 	if s.Tenant != v.who.Tenant && s.Bucket == "" && (a == tenancy.GetQuota || a == tenancy.GetUsage) {
 		a = tenancy.GetTenant // the node's operator sees what each of them uses
 	}
-	if err := v.fs.auth.Allow(v.who, a, tenancy.Resource{Owner: s.Tenant}); err != nil || s.Bucket == "" {
+	if err := v.fs.auth.Allow(v.who, a, tenancy.Resource{Owner: s.Tenant, Bucket: s.Bucket, Key: s.Prefix}); err != nil || s.Bucket == "" {
 		return found, err
 	}
 	b, err := v.fs.anyBucket(r, s.Bucket)
