@@ -33,14 +33,14 @@ type Account struct {
 	Expires  time.Time // zero: never
 	Policies []string  // names of the attached ones, sorted
 
-	id        uint64    // tells it from an earlier one of the same name; 0 in old records
-	fresh     time.Time // sessions begun before it are over
-	rootKey   string    // of the root account: its access key
-	generated bool      // of the root account: rootKey was made here, not given
+	id        uint64 // tells it from an earlier one of the same name; 0 in old records
+	sessions  uint64 // counts how often all its sessions were ended
+	rootKey   string // of the root account: its access key
+	generated bool   // of the root account: rootKey was made here, not given
 }
 
 func (a *Account) member() *member {
-	return &member{id: a.id, root: a.Root, role: a.Role, disabled: a.Disabled, expires: a.Expires, policies: a.Policies, fresh: a.fresh}
+	return &member{id: a.id, root: a.Root, role: a.Role, disabled: a.Disabled, expires: a.Expires, policies: a.Policies, sessions: a.sessions}
 }
 
 // principal is who acts as the account.

@@ -136,6 +136,18 @@ func (a *Admin) DeleteAccount(ctx context.Context, name string) error {
 	})
 }
 
+// EndSessions ends all temporary credentials that act as an account, or that it asked for. It needs EndSession.
+func (a *Admin) EndSessions(ctx context.Context, account string) error {
+	return a.do(ctx, EndSession, account, func(c *change) error {
+		one, err := getAccount(c, a.who.Tenant, account)
+		if err != nil {
+			return err
+		}
+		one.sessions++
+		return c.putAccount(one)
+	})
+}
+
 // AccessKeys lists the access keys of an account, or of all where account is empty, by id. It needs ListAccessKeys.
 func (a *Admin) AccessKeys(ctx context.Context, account string) (all []AccessKey, err error) {
 	err = a.see(ctx, ListAccessKeys, account, func(r metastore.Reader) (err error) {

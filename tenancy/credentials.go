@@ -74,7 +74,11 @@ func (l *login) secrets(now time.Time) []string {
 // A door that has checked the signature calls Used.
 func (t *Tenancy) Authenticate(ctx context.Context, accessKey, token string) ([]string, Principal, error) {
 	if token != "" {
-		return []string{t.decoyFor(accessKey)}, Principal{}, ErrBadToken
+		secret, who, err := t.authenticateSession(ctx, accessKey, token)
+		if err != nil {
+			return []string{t.decoyFor(accessKey)}, Principal{}, err
+		}
+		return []string{secret}, who, nil
 	}
 	found, err := t.loginOf(ctx, accessKey)
 	if err == nil {

@@ -16,6 +16,7 @@ import (
 //	t c access key              credential its secrets sealed under the master key
 //	t i tenant(8) access key    (empty)    which access keys a tenant has
 //	t u access key              time       when it was last used, roughly
+//	t y tenant(8) purpose number(4)  key   that signs sessions or shares, sealed under the node's keys
 //	t m tenant(8) id            (empty)    further ids by which SSE-KMS may name the tenant's key
 //	t s                         tenant id  the highest one given out
 //
@@ -45,6 +46,10 @@ func kmsKey(id TenantID, name string) []byte {
 
 func policyKey(id TenantID, name string) []byte {
 	return append(numbered('p', id, len(name)), name...)
+}
+
+func signingRecord(id TenantID, name signingName) []byte {
+	return binary.BigEndian.AppendUint32(append(numbered('y', id, 5), byte(name.purpose)), name.number)
 }
 
 func usedKey(access string) []byte { return append([]byte{room, 'u'}, access...) }
@@ -200,7 +205,7 @@ func encodeAccount(a Account) []byte {
 	e.bool(a.Disabled)
 	e.maybe(a.Expires)
 	e.strings(a.Policies)
-	e.maybe(a.fresh)
+	e.uint(a.sessions)
 	return *e
 }
 
@@ -220,7 +225,7 @@ func decodeAccount(id TenantID, name string, raw []byte) (Account, error) {
 		a.Disabled = d.bool()
 		a.Expires = d.maybe()
 		a.Policies = d.strings()
-		a.fresh = d.maybe()
+		a.sessions = d.uint()
 		d.bad = d.bad || (a.Role.bit() == 0) != a.Root
 	}
 	return a, d.end("account record")

@@ -108,6 +108,7 @@ var sealedTables = []struct {
 }{
 	{[]byte{room, 'k'}, (*Tenancy).renewTenantKey},
 	{[]byte{room, 'c'}, (*Tenancy).renewCredential},
+	{[]byte{room, 'y'}, (*Tenancy).renewSigning},
 }
 
 func (t *Tenancy) renewCredential(rest, raw []byte) ([]byte, error) {

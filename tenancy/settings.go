@@ -92,14 +92,19 @@ const maxPolicies = 4 << 10
 
 // policyOf parses a policy, or finds it parsed.
 func (t *Tenancy) policyOf(raw []byte, bucket string) (*policy.Document, error) {
-	name := sha256.Sum256(append(append([]byte(bucket), 0), raw...))
+	return t.remember(bucket+"\x00"+string(raw), func() (*policy.Document, error) { return parsePolicy(raw, bucket) })
+}
+
+// remember parses a policy, or finds it parsed under a name that says everything about it.
+func (t *Tenancy) remember(about string, parse func() (*policy.Document, error)) (*policy.Document, error) {
+	name := sha256.Sum256([]byte(about))
 	t.mu.RLock()
 	d, ok := t.policies[name]
 	t.mu.RUnlock()
 	if ok {
 		return d, nil
 	}
-	d, err := parsePolicy(raw, bucket)
+	d, err := parse()
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type member struct {
 	disabled bool
 	expires  time.Time
 	policies []string
-	fresh    time.Time // sessions begun before it are over
+	sessions uint64 // counts how often all its sessions were ended
 }
 
 // house is a tenant as it is remembered.
@@ -33,6 +33,7 @@ type house struct {
 	status   Status
 	members  map[string]*member
 	policies map[string]*policy.Document // the named ones; nil for one that can't be read, which denies everything
+	signing  map[signingName][keyBytes]byte
 }
 
 // load reads all tenants, accounts and named policies into memory, where Allow finds them without I/O.
@@ -51,7 +52,7 @@ func (t *Tenancy) load(ctx context.Context) error {
 	}
 	for _, one := range all {
 		c := t.newChange()
-		c.tenants[one.ID] = true
+		c.tenants[one.ID], c.signing[one.ID] = true, true
 		err := t.kv.View(ctx, func(r metastore.Reader) error {
 			err := scan(r, accountKey(one.ID, ""), func(name, _ []byte) error {
 				c.accounts[named{one.ID, string(name)}] = true
@@ -81,10 +82,11 @@ type change struct {
 	tenants  map[TenantID]bool
 	accounts map[named]bool
 	policies map[named]bool
+	signing  map[TenantID]bool
 }
 
 func (t *Tenancy) newChange() *change {
-	return &change{tenants: map[TenantID]bool{}, accounts: map[named]bool{}, policies: map[named]bool{}}
+	return &change{tenants: map[TenantID]bool{}, accounts: map[named]bool{}, policies: map[named]bool{}, signing: map[TenantID]bool{}}
 }
 
 // change makes a durable change of records of identity. On return it counts: for requests, and for mounts that are
@@ -109,6 +111,7 @@ func (t *Tenancy) change(ctx context.Context, fn func(c *change) error) error {
 // is forgotten, and so denied. t.changing must be held once the store is open.
 func (t *Tenancy) recall(ctx context.Context, c *change) error {
 	tenants, members, policies := map[TenantID]Tenant{}, map[named]*member{}, map[named]*policy.Document{}
+	signing := map[TenantID]map[signingName][keyBytes]byte{}
 	err := t.kv.View(ctx, func(r metastore.Reader) error {
 		for id := range c.tenants {
 			one, err := getTenant(r, id)
@@ -134,6 +137,12 @@ func (t *Tenancy) recall(ctx context.Context, c *change) error {
 				return err
 			}
 		}
+		for id := range c.signing {
+			var err error
+			if signing[id], err = t.readSigning(r, id); err != nil {
+				return err
+			}
+		}
 		return nil
 	})
 	t.mu.Lock()
@@ -147,6 +156,11 @@ func (t *Tenancy) recall(ctx context.Context, c *change) error {
 			t.houses[id] = &house{status: one.Status, members: map[string]*member{}, policies: map[string]*policy.Document{}}
 		default:
 			h.status = one.Status
+		}
+	}
+	for id := range c.signing {
+		if h := t.houses[id]; h != nil {
+			h.signing = signing[id]
 		}
 	}
 	for name := range c.accounts {

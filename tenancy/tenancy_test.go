@@ -22,7 +22,7 @@ type world struct {
 	master *Master
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	master, err := CreateMaster(filepath.Join(t.TempDir(), "master.key"))
 	require.NoError(t, err)
@@ -33,7 +33,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // reopen reads everything anew from the store, with empty caches.
-func (w *world) reopen(t *testing.T) {
+func (w *world) reopen(t testing.TB) {
 	t.Helper()
 	var err error
 	w.Tenancy, err = Open(t.Context(), w.kv, Options{Master: w.master})

@@ -130,7 +130,12 @@ func (c *change) deleteTenant(id TenantID, empty func(r metastore.Reader, id Ten
 		c.policies[named{id, name}] = true
 		err = errors.Join(err, c.Delete(policyKey(id, name)))
 	}
-	c.tenants[id] = true
+	signing, more := namesOf(c, numbered('y', id, 0))
+	for _, name := range signing {
+		err = errors.Join(err, c.Delete(append(numbered('y', id, 0), name...)))
+	}
+	c.tenants[id], c.signing[id] = true, true
+	failed = errors.Join(failed, more)
 	return errors.Join(err, failed, c.Delete(tenantKey(id)), c.Delete(tenantNameKey(one.Name)))
 }
 
