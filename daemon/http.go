@@ -164,11 +164,10 @@ func (e *serverErrors) Write(p []byte) (int, error) {
 }
 
 func (d *Daemon) run(s *http.Server, l net.Listener, what string) {
-	serve := s.Serve
 	if s.TLSConfig != nil {
-		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+		l = handshakes{tls.NewListener(l, s.TLSConfig)}
 	}
-	if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		d.failed <- fmt.Errorf("%s: %w", what, err)
 	}
 }

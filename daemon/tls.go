@@ -93,7 +93,26 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 }
 
 func (c *certificate) config() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: []string{"h2", "http/1.1"}}
+}
+
+// handshakes is a TLS listener whose handshakes run on goroutines of their own. They need several times the stack that a
+// connection needs afterwards, and would leave each connection with it.
+type handshakes struct{ net.Listener }
+
+// Accept returns a connection whose handshake has begun. The server, which makes it too, waits for it within its time
+// and is told its error.
+func (l handshakes) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if secure, ok := c.(*tls.Conn); ok {
+		begun := make(chan struct{})
+		go func() {
+			close(begun)
+			_ = secure.Handshake()
+		}()
+		<-begun
+	}
+	return c, err
 }
 
 // openTLS reads the certificate of the S3 endpoint, or makes one; nil means plain HTTP.

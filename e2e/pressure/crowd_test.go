@@ -1,6 +1,7 @@
 package pressure
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -40,6 +41,21 @@ func TestCrowd(t *testing.T) {
 	require.GreaterOrEqual(t, c.Cut(), int64(each), "headers that never end are cut")
 	require.NoError(t, c.Again(), "who was idle may go on")
 	s.finish()
+}
+
+// TestSecureCrowd: a connection with TLS takes two cipher states and the buffers of its handshake more, and no handshake's
+// stack (which was 8 KiB more).
+func TestSecureCrowd(t *testing.T) {
+	const each, cost = 500, 27 << 10
+	d := harness.Start(t, harness.Options{TLS: true, Env: []string{"K3FS_ADMIN__PPROF=on", "K3FS_S3__READ_HEADER_TIMEOUT=5m"}})
+	c := harness.NewCrowd(d.S3, "/-/healthz", &tls.Config{InsecureSkipVerify: true}) // it was made for this test
+	defer c.Close()
+	require.NoError(t, c.Idle(50)) // what the first ones take is taken before
+	before := goMemory(t, d.Admin)
+	require.NoError(t, c.Idle(each))
+	require.NoError(t, c.Slow(each, time.Second))
+	require.Less(t, (goMemory(t, d.Admin)-before)/(2*each), int64(cost), "bytes of a connection")
+	require.NoError(t, c.Again(), "who was idle may go on")
 }
 
 // goMemory is what a daemon's heap and stacks hold after a collection, in bytes.
