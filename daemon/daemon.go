@@ -90,7 +90,7 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.ns, err = namespace.Open(ctx, namespace.Options{
-		KV: d.stores.kv, Chunks: d.stores.chunks, Authority: d.stores.tenancy,
+		KV: d.stores.kv, Chunks: d.stores.chunks, Authority: d.stores.tenancy, Keys: d.stores.tenancy,
 		Logger: d.log, Region: d.cfg.S3.Region, Now: newFileClock(d.log).Now, Locks: locks,
 	})
 	if err != nil {

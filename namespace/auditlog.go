@@ -164,7 +164,7 @@ func (v *View) AuditRecords(ctx context.Context, after uint64, limit int) (lines
 	if err := v.mayAudit(ctx); err != nil {
 		return nil, fail("audit", "", err)
 	}
-	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
+	err = v.fs.view(ctx, func(r metastore.Reader) error {
 		lines = nil
 		log, err := v.fs.auditLog(v.who.Tenant)
 		if err != nil {
@@ -183,7 +183,7 @@ func (v *View) AuditHead(ctx context.Context, verify bool) (h AuditHead, err err
 	if err := v.mayAudit(ctx); err != nil {
 		return h, fail("audit", "", err)
 	}
-	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
+	err = v.fs.view(ctx, func(r metastore.Reader) error {
 		log, err := v.fs.auditLog(v.who.Tenant)
 		if err != nil {
 			return err
@@ -203,7 +203,7 @@ func (v *View) AuditHas(ctx context.Context, seq uint64, hash string) (has bool,
 	if err := v.mayAudit(ctx); err != nil {
 		return false, fail("audit", "", err)
 	}
-	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
+	err = v.fs.view(ctx, func(r metastore.Reader) error {
 		log, err := v.fs.auditLog(v.who.Tenant)
 		if err == nil {
 			has, err = log.Has(r, seq, hash)

@@ -62,7 +62,7 @@ func (f *file) load(ctx context.Context) error {
 		n *inodeRec
 		l *layout
 	)
-	err := f.fs.kv.View(ctx, func(r metastore.Reader) (err error) {
+	err := f.fs.view(ctx, func(r metastore.Reader) (err error) {
 		if n, err = getInode(r, f.ino); err != nil {
 			return err
 		}

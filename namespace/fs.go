@@ -39,6 +39,7 @@ type Options struct {
 	Logger    *slog.Logger     // nil: slog.Default()
 	Region    string           // of buckets made without one; "" means us-east-1
 	Locks     LockOptions
+	Keys      KeyKeeper // nil: keys never change
 }
 
 // FS is the namespace of one node.
@@ -46,6 +47,7 @@ type FS struct {
 	kv     metastore.Store
 	chunks *chunkstore.Store
 	auth   Authority
+	keys   KeyKeeper
 	now    func() time.Time
 	log    *slog.Logger
 	region string
@@ -83,9 +85,10 @@ type FS struct {
 	reads      *buffers // of downloads
 	writes     *buffers // of uploads
 
-	reaper reaper
-	census census
-	quotas quotas
+	reaper  reaper
+	rekeyer rekeyer
+	census  census
+	quotas  quotas
 
 	opening bool // recovery is under way: what it settles was acknowledged, whatever the quotas say now
 }
@@ -107,7 +110,7 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 	if o.KV == nil || o.Chunks == nil || o.Authority == nil {
 		return nil, errors.New("namespace: KV, Chunks and Authority are required")
 	}
-	fs := &FS{kv: o.KV, chunks: o.Chunks, auth: o.Authority, now: o.Now, log: o.Logger, region: o.Region,
+	fs := &FS{kv: o.KV, chunks: o.Chunks, auth: o.Authority, keys: o.Keys, now: o.Now, log: o.Logger, region: o.Region,
 		pins: map[contentID]int{}, reads: newBuffers(), writes: newBuffers()}
 	fs.files.init()
 	fs.reaper.kick = make(chan struct{}, 1)
@@ -147,6 +150,7 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 	go fs.keepLocks(ctx)
 	fs.census.start(fs, inodes)
 	fs.reaper.start(fs)
+	fs.rekeyer.start(fs)
 	return fs, nil
 }
 
@@ -156,6 +160,7 @@ func (fs *FS) Close(ctx context.Context) error {
 	fs.atimes.close()
 	fs.keeping()
 	err := errors.Join(fs.publishAll(ctx), fs.storeAtimes(ctx))
+	fs.rekeyer.stop()
 	fs.reaper.stop()
 	err = errors.Join(err, fs.storeRefusals(ctx), fs.storeClock(ctx))
 	return errors.Join(err, fs.leave(ctx), fs.kv.Sync(ctx))
@@ -419,6 +424,8 @@ func kindOf(err error) Kind {
 	}{
 		{tenancy.ErrDenied, Access},
 		{tenancy.ErrSuspended, Access},
+		{tenancy.ErrNoKey, Unavailable},
+		{tenancy.ErrKeyAway, Unavailable},
 		{metastore.ErrNotFound, NotFound},
 		{metastore.ErrCorrupt, Corrupt},
 		{chunkstore.ErrCorrupt, Corrupt},
