@@ -132,6 +132,34 @@ func TestNoSpaceInside(t *testing.T) {
 	requireContent(t, s, next, "next")
 }
 
+// TestNoDescriptors: a process that can't open files makes no new segments, and goes on once it can.
+func TestNoDescriptors(t *testing.T) {
+	ctx := context.Background()
+	for _, fails := range []storetest.Op{storetest.OpCreate, storetest.OpSyncDir} {
+		t.Run(string(fails), func(t *testing.T) {
+			fs := storetest.NewCrashFS()
+			s := storetest.Open(t, fs, &storetest.Keys{})
+			before := fs.Files()
+			fs.SetHook(func(_ int64, op storetest.Op, _ func(*rand.Rand) *storetest.CrashFS) error {
+				if op == fails {
+					return syscall.EMFILE
+				}
+				return nil
+			})
+			for range 3 {
+				_, err := s.Append(ctx, 1, []byte("refused"))
+				require.ErrorIs(t, err, syscall.EMFILE)
+			}
+			require.Equal(t, before, fs.Files())
+			fs.SetHook(nil)
+			e, err := s.Append(ctx, 1, []byte("next"))
+			require.NoError(t, err)
+			require.NoError(t, s.Sync(ctx))
+			requireContent(t, s, e, "next")
+		})
+	}
+}
+
 func requireContent(t *testing.T, s *chunkstore.Store, e chunkstore.Extent, want string) {
 	t.Helper()
 	p := make([]byte, e.Length)

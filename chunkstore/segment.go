@@ -332,10 +332,13 @@ func (s *Store) initSegment(seg *segment) error {
 	if err = seg.file.Sync(); err == nil {
 		err = s.fs.SyncDir(s.dir)
 	}
-	if err != nil {
-		return s.stop(fmt.Errorf("sync new segment %d: %w", seg.number, err))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE): // the directory can't be opened: the disk has not failed
+		return fmt.Errorf("chunkstore: sync new segment %d: %w", seg.number, err)
 	}
-	return nil
+	return s.stop(fmt.Errorf("sync new segment %d: %w", seg.number, err))
 }
 
 // newSegmentSize halves the usual size while it is more than a quarter of what is free.

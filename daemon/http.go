@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
+	"golang.org/x/sys/unix"
 
 	"k3fs/s3api"
 	"k3fs/tenancy"
@@ -54,8 +56,19 @@ func (d *Daemon) listenS3() error {
 		room = roomTLS
 	}
 	d.memory.watch(d.s3, room)
-	go d.run(d.s3, netutil.LimitListener(l, d.cfg.S3.MaxConnections), "S3 endpoint")
+	go d.run(d.s3, netutil.LimitListener(l, connections(d.cfg.S3.MaxConnections)), "S3 endpoint")
 	return nil
+}
+
+// connections is how many S3 connections there may be at once: no more than leave some descriptors for the data.
+func connections(most int) int {
+	const kept = 128
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Cur > math.MaxInt32 {
+		return most
+	}
+	n := int(limit.Cur)
+	return max(1, min(most, n-min(n/2, kept)))
 }
 
 // answered notes a request that the S3 door answered.

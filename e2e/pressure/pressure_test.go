@@ -44,55 +44,50 @@ func TestThousandWriters(t *testing.T) {
 	s.finish()
 }
 
-// TestFewDescriptors: the daemon may open 128 files. Clients hold more connections than that, and many
-// files. Those served may fail or wait; once they are gone, all is as before.
+// TestFewDescriptors: the daemon may open 128 files. Clients hold more connections than that, and many files. S3
+// connections beyond half of them wait, so that the rest are there for the data: the mount goes on meanwhile.
 func TestFewDescriptors(t *testing.T) {
+	const most = 128
 	o := harness.Options{}
-	o.Binary, o.Env = limited(t, "ulimit -n 128"), []string{"K3FS_LOG__LEVEL=debug"} // which shows refused connections
+	o.Binary = limited(t, fmt.Sprint("ulimit -n ", most))
 	s := start(t, o, 512<<10)
 	for i := range 20 {
 		require.NoError(t, s.put(fmt.Sprint("before", i)))
 	}
 	held := hold(t, s.S3, 300)
-	require.Eventually(t, func() bool { return descriptors(s.PID()) >= 120 }, soon, 10*time.Millisecond, "descriptors run out")
-	// Files stay open through the mount, more than the daemon may have.
-	files := make([]*os.File, 200)
+	require.Eventually(t, func() bool { return descriptors(s.PID()) >= most/2 }, soon, 10*time.Millisecond, "connections are held")
+	var waiting sync.WaitGroup
+	for i := range 10 { // for a connection to be taken
+		waiting.Go(func() { _ = s.put(fmt.Sprint("during-s3-", i)) })
+	}
+	files := make([]*os.File, 200) // stay open through the mount, more than the daemon may have
 	all(t, len(files), func(i int) {
 		name := fmt.Sprint("held", i)
 		f, err := os.Create(s.path(name))
-		if err != nil {
-			s.note(name, err)
-			return
+		if err == nil {
+			files[i] = f
+			_, err = f.Write(content(name, s.most).Body(1))
 		}
-		files[i] = f
-		_, err = f.Write(content(name, s.most).Body(1))
 		if err == nil {
 			err = f.Sync()
 		}
 		s.note(name, err)
 	})
 	all(t, 40, func(i int) { _ = s.save(fmt.Sprint("during-fs-", i)) })
-	var waiting sync.WaitGroup
-	for i := range 10 { // for a connection to be taken
-		waiting.Go(func() { _ = s.put(fmt.Sprint("during-s3-", i)) })
-	}
+	_, errs := s.outcome()
+	require.Empty(t, errs)
 	for _, c := range held {
 		_ = c.Close()
 	}
 	for _, f := range files {
-		if f != nil {
-			_ = f.Close()
-		}
+		require.NoError(t, f.Close())
 	}
 	all(t, 1, func(int) { waiting.Wait() })
-	require.Contains(t, s.Log(), "too many open files")
-	acked, errs := s.outcome()
-	t.Logf("%d acknowledged, %d refused: %v", len(acked), len(errs), errs[:min(len(errs), 3)])
 	require.Eventually(t, func() bool { return descriptors(s.PID()) < 100 }, soon, 10*time.Millisecond, "descriptors are returned")
 	all(t, 20, func(i int) { _ = s.put(fmt.Sprint("after-s3-", i)) })
 	all(t, 20, func(i int) { _ = s.save(fmt.Sprint("after-fs-", i)) })
-	_, after := s.outcome()
-	require.Len(t, after, len(errs), "%v", after[len(errs):])
+	_, errs = s.outcome()
+	require.Empty(t, errs)
 	s.finish()
 }
 
