@@ -104,10 +104,17 @@ type MountConfig struct {
 	UserAllowOther bool `koanf:"user_allow_other"`
 }
 
-// AdminConfig is the listener of metrics, health and profiles.
+// AdminConfig is the listener of metrics, health and the admin API. Profiles are on its socket alone.
 type AdminConfig struct {
 	Listen string `koanf:"listen"` // host:port; empty means none
-	Pprof  string `koanf:"pprof"`  // on, off, or auto: only on a loopback address
+	// Socket is a path that all users of the host may reach; empty means that only the socket in the data
+	// directory is there.
+	Socket string `koanf:"socket"`
+
+	TLS      string `koanf:"tls"`      // "self": make a self-signed certificate
+	TLSCert  string `koanf:"tls_cert"` // files in PEM
+	TLSKey   string `koanf:"tls_key"`
+	ClientCA string `koanf:"client_ca"` // file in PEM: who signs the certificates that clients need (mTLS)
 }
 
 // ControlConfig is the socket that asks for mounts ("k3fs mount").
@@ -148,7 +155,7 @@ func Defaults() Config {
 			ObjectOwnership: string(tenancy.OwnerEnforced), LifecycleDay: 24 * time.Hour,
 		},
 		Mount:   MountConfig{AllowOther: true, WriteBack: true},
-		Admin:   AdminConfig{Listen: "127.0.0.1:9001", Pprof: "auto"},
+		Admin:   AdminConfig{Listen: "127.0.0.1:9001", Socket: control.AdminSocket},
 		Control: ControlConfig{Listen: control.Socket},
 		Limits:  LimitsConfig{Memory: 352 << 20, StopDeadline: 9 * time.Second},
 		Locks:   LocksConfig{MaxRetention: 200 * 366 * 24 * time.Hour, MaxJump: 25 * time.Hour, MaxOff: 30 * 24 * time.Hour},
@@ -180,9 +187,7 @@ func (c *Config) Validate() error {
 	}
 	c.validateS3(bad)
 	c.Locks.validate(bad)
-	if !oneOf(c.Admin.Pprof, "auto", "on", "off") {
-		bad("admin.pprof", "%q is not auto, on or off", c.Admin.Pprof)
-	}
+	c.Admin.validate(bad)
 	for key, d := range map[string]time.Duration{
 		"s3.read_header_timeout": c.S3.ReadHeaderTimeout, "s3.idle_timeout": c.S3.IdleTimeout,
 		"s3.stall_timeout": c.S3.StallTimeout, "s3.lifecycle_day": c.S3.LifecycleDay, "limits.stop_deadline": c.Limits.StopDeadline,
@@ -222,6 +227,9 @@ func (c *Config) validatePaths(bad func(key, format string, args ...any)) {
 	abs("master_key", &c.MasterKey)
 	if c.Control.Listen != "" {
 		abs("control.listen", &c.Control.Listen)
+	}
+	if c.Admin.Socket != "" {
+		abs("admin.socket", &c.Admin.Socket)
 	}
 	if c.Mount.Point == "" {
 		return
@@ -271,14 +279,26 @@ func (c *Config) validateS3(bad func(key, format string, args ...any)) {
 	if !oneOf(s.ObjectOwnership, string(tenancy.OwnerEnforced), string(tenancy.OwnerPreferred), string(tenancy.ObjectWriter), string(tenancy.NoOwnership)) {
 		bad("s3.object_ownership", "%q is not BucketOwnerEnforced, BucketOwnerPreferred, ObjectWriter or none", s.ObjectOwnership)
 	}
-	if !oneOf(s.TLS, "", selfSigned) {
-		bad("s3.tls", "%q is not \"self\"; for a certificate of your own give s3.tls_cert and s3.tls_key", s.TLS)
-	}
-	if (s.TLSCert == "") != (s.TLSKey == "") || s.TLS != "" && s.TLSCert != "" {
-		bad("s3.tls", "give either s3.tls = \"self\", or both s3.tls_cert and s3.tls_key")
-	}
+	validateTLS(bad, "s3", s.TLS, s.TLSCert, s.TLSKey)
 	if !oneOf(s.AccessLogFormat, "s3", "json") {
 		bad("s3.access_log_format", "%q is not s3 or json", s.AccessLogFormat)
+	}
+}
+
+// validateTLS checks the keys of a section that say which certificate a listener has.
+func validateTLS(bad func(key, format string, args ...any), section, own, cert, key string) {
+	if !oneOf(own, "", selfSigned) {
+		bad(section+".tls", "%q is not \"self\"; for a certificate of your own give %[2]s.tls_cert and %[2]s.tls_key", own, section)
+	}
+	if (cert == "") != (key == "") || own != "" && cert != "" {
+		bad(section+".tls", "give either %[1]s.tls = \"self\", or both %[1]s.tls_cert and %[1]s.tls_key", section)
+	}
+}
+
+func (c *AdminConfig) validate(bad func(key, format string, args ...any)) {
+	validateTLS(bad, "admin", c.TLS, c.TLSCert, c.TLSKey)
+	if c.ClientCA != "" && c.TLS == "" && c.TLSCert == "" {
+		bad("admin.client_ca", "certificates of clients need TLS: give admin.tls or admin.tls_cert")
 	}
 }
 

@@ -20,15 +20,9 @@ func (d *Daemon) listenControl() error {
 	if path == "" {
 		return nil
 	}
-	err := d.control.Listen(path, 0o666)
-	if os.IsNotExist(err) && path == control.Socket && os.Geteuid() == 0 {
-		dir := filepath.Dir(path)
-		if err = os.Mkdir(dir, 0o755); err == nil {
-			err = os.Chmod(dir, 0o755) // whatever the umask
-		}
-		if err == nil {
-			err = d.control.Listen(path, 0o666)
-		}
+	l, err := listenShared(path, path == control.Socket)
+	if err == nil {
+		err = d.control.Serve(l)
 	}
 	switch {
 	case err == nil:
@@ -40,6 +34,22 @@ func (d *Daemon) listenControl() error {
 	return &ConfigError{Err: err}
 }
 
+// listenShared opens a socket for all users of the host. In the usual place its directory is made as well.
+func listenShared(path string, usual bool) (*control.Listener, error) {
+	l, err := control.Listen(path, 0o666)
+	if !os.IsNotExist(err) || !usual || os.Geteuid() != 0 {
+		return l, err
+	}
+	dir := filepath.Dir(path)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask
+		return nil, err
+	}
+	return control.Listen(path, 0o666)
+}
+
 // handle does what is asked at the control socket.
 func (d *Daemon) handle(ctx context.Context, c control.Caller, r control.Request, dir *os.File) (control.Reply, error) {
 	switch r.Op {
@@ -47,9 +57,6 @@ func (d *Daemon) handle(ctx context.Context, c control.Caller, r control.Request
 		return d.mounts.mount(ctx, c, r, dir)
 	case control.OpUmount:
 		return d.mounts.umount(ctx, c, r)
-	}
-	if viewOps[r.Op] != nil {
-		return d.viewOp(ctx, c, r)
 	}
 	return control.Reply{}, control.Errorf(control.Usage, "unknown operation %q", r.Op)
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"k3fs/daemon/adminapi"
 	"k3fs/daemon/control"
 	"k3fs/fusefs"
 	"k3fs/fusefs/locks"
@@ -37,14 +38,20 @@ type Daemon struct {
 	health  *health
 	metrics *metrics
 
-	s3, admin     *http.Server
+	started   time.Time
+	s3, admin *http.Server
+
+	adminLocal    *http.Server // of the admin API's sockets
+	api           *adminapi.Server
 	s3At, adminAt net.Listener
 	objectDoor    *s3api.Server
 	certificate   *certificate // nil: plain HTTP
 	access        *accessLog   // nil: none
-	requests      inflight     // of the S3 door
-	memory        *memoryLimit
-	failed        chan error // a listener that broke
+
+	adminCertificate *certificate // nil: plain HTTP
+	requests         inflight     // of the S3 door and the admin API
+	memory           *memoryLimit
+	failed           chan error // a listener that broke
 }
 
 // Run runs k3fs until ctx ends, which is a clean end, or until it can't go on. The configuration must be
@@ -52,7 +59,7 @@ type Daemon struct {
 func Run(ctx context.Context, cfg Config, version string, log *slog.Logger) error {
 	memory := newMemoryLimit(cfg.Limits.Memory, log)
 	memory.set(0)
-	d := &Daemon{memory: memory, cfg: cfg, log: log, version: version, notify: notifier{log}, failed: make(chan error, 2)}
+	d := &Daemon{memory: memory, cfg: cfg, log: log, version: version, notify: notifier{log}, started: time.Now(), failed: make(chan error, 4)}
 	if err := d.open(ctx); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 			log.Info("stopped before it served")
@@ -114,6 +121,9 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err := d.listenS3(); err != nil {
+		return err
+	}
+	if err := d.listenAdminSockets(); err != nil {
 		return err
 	}
 	if err := d.listenControl(); err != nil {

@@ -10,12 +10,10 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
 	"golang.org/x/sys/unix"
 
@@ -29,7 +27,8 @@ func (d *Daemon) listenS3() error {
 		return nil
 	}
 	var err error
-	if d.certificate, err = d.openTLS(); err != nil {
+	s3 := d.cfg.S3
+	if d.certificate, err = d.openTLS("s3", s3.TLS, s3.TLSCert, s3.TLSKey); err != nil {
 		return err
 	}
 	if d.access, err = openAccessLog(d.cfg.S3, d.log); err != nil {
@@ -82,8 +81,10 @@ func (d *Daemon) answered(r s3api.Request) {
 // reload reads again what changes while k3fs runs: the certificate, and the access log's file.
 func (d *Daemon) reload() {
 	var errs []error
-	if d.certificate != nil {
-		errs = append(errs, d.certificate.reload())
+	for _, c := range []*certificate{d.certificate, d.adminCertificate} {
+		if c != nil {
+			errs = append(errs, c.reload())
+		}
 	}
 	if d.access != nil {
 		errs = append(errs, d.access.reopen())
@@ -93,47 +94,6 @@ func (d *Daemon) reload() {
 		return
 	}
 	d.log.Info("certificate and access log were opened again")
-}
-
-// listenAdmin opens the listener of health, metrics and profiles.
-func (d *Daemon) listenAdmin() error {
-	if d.cfg.Admin.Listen == "" {
-		return nil
-	}
-	l, err := listen("admin.listen", d.cfg.Admin.Listen)
-	if err != nil {
-		return err
-	}
-	d.adminAt = l
-	d.admin = d.server(d.adminRoutes(loopback(l.Addr())))
-	go d.run(d.admin, netutil.LimitListener(l, 64), "admin endpoint")
-	return nil
-}
-
-// adminRoutes are the pages of the admin listener. Profiles show memory, so by default they are there for
-// this host only.
-func (d *Daemon) adminRoutes(local bool) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := d.health.Ready(); err != nil {
-			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ready")
-		if d.ns.Clock().Frozen {
-			fmt.Fprintln(w, "note: the host's clock is further ahead than is believed: no lock expires until 'k3fs clock confirm'")
-		}
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	if p := d.cfg.Admin.Pprof; p == "on" || p == "auto" && local {
-		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	}
-	return mux
 }
 
 // server bounds what a client may hold open. Bodies may take long, so the doors bound their stalls.
@@ -177,7 +137,7 @@ func (e *serverErrors) Write(p []byte) (int, error) {
 }
 
 func (d *Daemon) run(s *http.Server, l net.Listener, what string) {
-	if s.TLSConfig != nil {
+	if s.TLSConfig != nil && s.TLSConfig.GetCertificate != nil { // HTTP/2 makes a TLSConfig of its own
 		l = handshakes{tls.NewListener(l, s.TLSConfig)}
 	}
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -217,9 +177,4 @@ func listen(key, addr string) (net.Listener, error) {
 		return nil, &ConfigError{fmt.Errorf("%s: %w", key, err)}
 	}
 	return l, nil
-}
-
-func loopback(a net.Addr) bool {
-	tcp, ok := a.(*net.TCPAddr)
-	return ok && tcp.IP.IsLoopback()
 }

@@ -36,8 +36,10 @@ func (d *Daemon) close() error {
 		return context.WithDeadline(context.Background(), begun.Add(d.share(part)))
 	}
 	err := errors.Join(d.closeDoors(by), d.closeNamespace(by), d.closeStores(by))
-	if d.admin != nil {
-		err = errors.Join(err, d.admin.Close())
+	for _, s := range []*http.Server{d.admin, d.adminLocal} {
+		if s != nil {
+			err = errors.Join(err, s.Close())
+		}
 	}
 	return err
 }
@@ -68,28 +70,31 @@ func (d *Daemon) closeDoors(by deadlines) error {
 	return errors.Join(err, mounted, demanded, asked)
 }
 
-// drainS3 stops accepting, lets running requests end until draining ends, and then cuts them off: they are
+// drainS3 stops accepting, lets running requests, those of the admin API included, end until draining ends, and then cuts them off: they are
 // not acknowledged. Until ctx ends it waits for their handlers to notice.
 func (d *Daemon) drainS3(draining, ctx context.Context) error {
-	if d.s3 == nil {
-		return nil
-	}
 	begun := time.Now()
-	err := d.s3.Shutdown(draining)
+	var err error
+	if d.s3 != nil {
+		err = d.s3.Shutdown(draining)
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		d.log.Warn("S3 requests were cut off", "after", time.Since(begun).Round(time.Millisecond).String())
 		err = d.s3.Close()
 	}
 	select {
 	case <-d.requests.drain():
-		if d.access != nil {
-			err = errors.Join(err, d.access.close())
-		}
-		return errors.Join(err, d.objectDoor.Close())
 	case <-ctx.Done(): // they end with the process
-		d.log.Warn("S3 requests still run: leaving them")
+		d.log.Warn("requests still run: leaving them")
 		return err
 	}
+	if d.access != nil {
+		err = errors.Join(err, d.access.close())
+	}
+	if d.objectDoor != nil {
+		err = errors.Join(err, d.objectDoor.Close())
+	}
+	return err
 }
 
 // closeNamespace publishes what the doors left open, as far as there is time: nobody was promised it.

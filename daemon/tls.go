@@ -115,14 +115,13 @@ func (l handshakes) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// openTLS reads the certificate of the S3 endpoint, or makes one; nil means plain HTTP.
-func (d *Daemon) openTLS() (*certificate, error) {
-	s := d.cfg.S3
-	certFile, keyFile := s.TLSCert, s.TLSKey
-	if s.TLS == selfSigned {
+// openTLS reads the certificate that a section of the configuration names, or makes one, which the sections share;
+// nil means plain HTTP.
+func (d *Daemon) openTLS(section, own, certFile, keyFile string) (*certificate, error) {
+	if own == selfSigned {
 		certFile, keyFile = filepath.Join(d.cfg.Data, "tls", "cert.pem"), filepath.Join(d.cfg.Data, "tls", "key.pem")
 		if !exists(certFile) || !exists(keyFile) {
-			if err := makeCertificate(certFile, keyFile, s, time.Now()); err != nil {
+			if err := makeCertificate(certFile, keyFile, []string{d.cfg.S3.Listen, d.cfg.Admin.Listen}, d.cfg.S3.Domains, time.Now()); err != nil {
 				return nil, fmt.Errorf("make a TLS certificate: %w", err)
 			}
 			d.log.Info("made a self-signed TLS certificate: give it to clients as CA bundle", "file", certFile)
@@ -133,14 +132,14 @@ func (d *Daemon) openTLS() (*certificate, error) {
 	}
 	c, err := loadCertificate(certFile, keyFile, d.log)
 	if err != nil {
-		return nil, &ConfigError{fmt.Errorf("s3.tls_cert, s3.tls_key: %w", err)}
+		return nil, &ConfigError{fmt.Errorf("%[1]s.tls_cert, %[1]s.tls_key: %[2]w", section, err)}
 	}
 	return c, nil
 }
 
 // makeCertificate makes a self-signed certificate for this host's names and addresses, and for every bucket's
 // name below the configured domains, good for ten years.
-func makeCertificate(certFile, keyFile string, s S3Config, now time.Time) error {
+func makeCertificate(certFile, keyFile string, listeners, domains []string, now time.Time) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -158,14 +157,16 @@ func makeCertificate(certFile, keyFile string, s S3Config, now time.Time) error 
 	if name, err := os.Hostname(); err == nil && name != "localhost" {
 		t.DNSNames = append(t.DNSNames, name)
 	}
-	if host, _, err := net.SplitHostPort(s.Listen); err == nil && host != "" && host != "localhost" {
-		if ip := net.ParseIP(host); ip == nil {
-			t.DNSNames = append(t.DNSNames, host)
-		} else if !ip.IsUnspecified() && !ip.IsLoopback() {
-			t.IPAddresses = append(t.IPAddresses, ip)
+	for _, at := range listeners {
+		if host, _, err := net.SplitHostPort(at); err == nil && host != "" && host != "localhost" {
+			if ip := net.ParseIP(host); ip == nil {
+				t.DNSNames = append(t.DNSNames, host)
+			} else if !ip.IsUnspecified() && !ip.IsLoopback() {
+				t.IPAddresses = append(t.IPAddresses, ip)
+			}
 		}
 	}
-	for _, d := range s.Domains {
+	for _, d := range domains {
 		d = strings.TrimPrefix(d, "*.")
 		t.DNSNames = append(t.DNSNames, d, "*."+d)
 	}

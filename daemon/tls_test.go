@@ -60,7 +60,7 @@ func TestSelfSigned(t *testing.T) {
 func TestCertificateIsReloaded(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
-	require.NoError(t, makeCertificate(cert, key, S3Config{}, time.Now()))
+	require.NoError(t, makeCertificate(cert, key, nil, nil, time.Now()))
 	c, err := loadCertificate(cert, key, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	first, err := c.get(nil)
@@ -72,7 +72,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, first.Certificate, still.Certificate)
 
-	require.NoError(t, makeCertificate(cert, key, S3Config{}, time.Now()))
+	require.NoError(t, makeCertificate(cert, key, nil, nil, time.Now()))
 	later := time.Now().Add(time.Hour)
 	require.NoError(t, os.Chtimes(cert, later, later))
 	c.looked = time.Time{} // a second later

@@ -47,10 +47,17 @@ func credentials(l control.Local, getenv func(string) string, uid int) (accessKe
 		file = filepath.Join(dir, "k3fs", "credentials")
 	}
 	accessKey, secret, err = readCredentials(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return accessKey, secret, err
+	}
+	if uid == 0 { // who needs none, and may have logged in to another host's store
 		return "", "", nil
 	}
-	return accessKey, secret, err
+	c, err := contextNamed("", getenv)
+	if c == nil {
+		return "", "", err
+	}
+	return c.AccessKey, c.SecretKey, nil
 }
 
 // readCredentials reads NAME=VALUE lines from a file that nobody else may read.

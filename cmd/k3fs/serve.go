@@ -50,7 +50,7 @@ Without them credentials are made once, and kept in root-credentials in the data
 	f.String("region", def.S3.Region, "region that the S3 endpoint says it is")
 	f.String("tls", "", `"self": speak TLS on the S3 endpoint, with a self-signed certificate kept in the data directory`)
 	f.String("domain", "", "domain under which buckets are host names (bucket.DOMAIN); a comma between several")
-	f.String("admin", def.Admin.Listen, "address of health, metrics and profiles; empty for none")
+	f.String("admin", def.Admin.Listen, "address of health, metrics and the admin API; empty for none")
 	f.String("mount", "", "directory to mount at; empty for none")
 	f.String("log-level", def.Log.Level, "debug, info, warn or error")
 	f.String("log-format", def.Log.Format, "text, json, or auto: text on a terminal")

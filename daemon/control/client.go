@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -57,6 +58,20 @@ func talk(c *net.UnixConn, r Request, secret string, dir *os.File) (Reply, error
 	var reply Reply
 	_, err = receive(c, &reply)
 	return reply, err
+}
+
+// Dial connects to a socket of the daemon, and makes sure that root or the caller itself is at the other end.
+func Dial(ctx context.Context, socket string) (c net.Conn, err error) {
+	err = reach(socket, func(short string) error {
+		if c, err = new(net.Dialer).DialContext(ctx, "unix", short); err != nil {
+			return err
+		}
+		if err := trusted(c.(*net.UnixConn)); err != nil {
+			return errors.Join(fmt.Errorf("the daemon at %s: %w", socket, err), c.Close())
+		}
+		return nil
+	})
+	return c, err
 }
 
 // trusted makes sure that root or the caller itself is at the other end.

@@ -1,4 +1,4 @@
-// Package control is how commands on the same host ask the daemon for mounts, and about locks and holds: a protocol over a unix socket,
+// Package control is how commands on the same host ask the daemon for mounts: a protocol over a unix socket,
 // with both its ends. It knows what a mount's options mean, but mounts nothing.
 //
 // # Protocol
@@ -31,6 +31,13 @@ import (
 // Socket is where a daemon that runs as root listens unless it is told otherwise.
 const Socket = "/run/k3fs/control.sock"
 
+// AdminSocket is where the admin API of a daemon that runs as root listens unless it is told otherwise, and
+// AdminSocketName is its socket in the data directory.
+const (
+	AdminSocket     = "/run/k3fs/admin.sock"
+	AdminSocketName = "admin.sock"
+)
+
 // SocketName is the name of the socket that every daemon has in its data directory.
 const SocketName = "control.sock"
 
@@ -62,9 +69,7 @@ type Request struct {
 	Source    string // of a mount: BUCKET, BUCKET/PREFIX, or / for all buckets
 	Dir       string // of an unmount: the mount point
 	Options   Options
-	Lazy      bool            // unmount: detach although it is in use
-	Tenant    string          `json:",omitempty"` // whom the host's administrator acts for; empty: the first
-	Args      json.RawMessage `json:",omitempty"` // of the operations in locks.go
+	Lazy      bool // unmount: detach although it is in use
 }
 
 // sealed is a request on the wire.
@@ -75,9 +80,8 @@ type sealed struct {
 
 // Reply is the daemon's answer.
 type Reply struct {
-	Dir     string          // where it is mounted
-	Warning string          `json:",omitempty"` // what the user should know although it worked
-	Data    json.RawMessage `json:",omitempty"` // of the operations in locks.go
+	Dir     string // where it is mounted
+	Warning string `json:",omitempty"` // what the user should know although it worked
 	Code    Code
 	Error   string
 }

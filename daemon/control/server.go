@@ -41,7 +41,7 @@ type Server struct {
 	Logger *slog.Logger
 
 	mu        sync.Mutex
-	listeners []*listener // guarded by mu
+	listeners []*Listener // guarded by mu
 	ended     bool        // guarded by mu
 	running   sync.WaitGroup
 }
@@ -49,13 +49,14 @@ type Server struct {
 // ErrTaken: another daemon listens there.
 var ErrTaken = errors.New("another daemon listens there")
 
-// listener is a socket with its path, which Close removes.
-type listener struct {
+// Listener is a socket with its path, which Close removes.
+type Listener struct {
 	*net.UnixListener
 	path string
 }
 
-func (l *listener) Close() error {
+// Close stops listening and removes the socket.
+func (l *Listener) Close() error {
 	err := os.Remove(l.path)
 	if errors.Is(err, os.ErrNotExist) { // somebody cleaned up, or another daemon started at the same time
 		err = nil
@@ -63,10 +64,19 @@ func (l *listener) Close() error {
 	return errors.Join(err, l.UnixListener.Close())
 }
 
+// Listen opens a socket at path and serves it.
+func (s *Server) Listen(path string, mode os.FileMode) error {
+	at, err := Listen(path, mode)
+	if err != nil {
+		return err
+	}
+	return s.Serve(at)
+}
+
 // Listen opens the socket at path, with mode, in place of one that nobody listens at any more: ErrTaken if
 // somebody does.
-func (s *Server) Listen(path string, mode os.FileMode) error {
-	return reach(path, func(short string) error {
+func Listen(path string, mode os.FileMode) (at *Listener, err error) {
+	err = reach(path, func(short string) error {
 		if conn, err := net.DialTimeout("unix", short, handshakeTime); err == nil {
 			return errors.Join(ErrTaken, conn.Close())
 		}
@@ -78,15 +88,17 @@ func (s *Server) Listen(path string, mode os.FileMode) error {
 			return err
 		}
 		l.SetUnlinkOnClose(false) // its name is good only now
-		at := &listener{l, path}
+		at = &Listener{l, path}
 		if err := os.Chmod(path, mode); err != nil {
 			return errors.Join(err, at.Close())
 		}
-		return s.serve(at)
+		return nil
 	})
+	return at, err
 }
 
-func (s *Server) serve(l *listener) error {
+// Serve answers requests at a socket, and closes it in the end.
+func (s *Server) Serve(l *Listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {

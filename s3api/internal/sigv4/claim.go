@@ -247,8 +247,8 @@ func (v *Verifier[P]) checkScope(c *claim, malformed malformedFunc) error {
 	if day := c.signedAt.Format(dateFormat); c.scope.Date != day {
 		return malformed("Invalid credential date %q. This date is not the same as X-Amz-Date: %q.", c.scope.Date, day)
 	}
-	if c.scope.Service != "s3" {
-		return malformed("incorrect service %q. This endpoint belongs to \"s3\".", c.scope.Service)
+	if c.scope.Service != v.service {
+		return malformed("incorrect service %q. This endpoint belongs to %q.", c.scope.Service, v.service)
 	}
 	if v.region != "" && c.scope.Region != v.region {
 		err := malformed("the region '%s' is wrong; expecting '%s'", c.scope.Region, v.region)

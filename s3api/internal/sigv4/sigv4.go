@@ -86,6 +86,8 @@ type Options struct {
 	// Region that clients must sign for. Empty accepts any region that is consistent in itself, as
 	// clients of a store that has no regions expect.
 	Region string
+	// Service that clients must sign for. Default "s3".
+	Service string
 	// MaxSkew between the client's clock and ours, in either direction. Default 15 minutes, as AWS.
 	MaxSkew time.Duration
 	// Now is the clock. Default time.Now.
@@ -100,6 +102,7 @@ type Options struct {
 type Verifier[P any] struct {
 	known   Secrets[P]
 	region  string
+	service string
 	maxSkew time.Duration
 	now     func() time.Time
 	v2      bool
@@ -108,7 +111,10 @@ type Verifier[P any] struct {
 
 // New makes a Verifier that finds its secrets in s.
 func New[P any](s Secrets[P], o Options) *Verifier[P] {
-	v := &Verifier[P]{known: s, region: o.Region, maxSkew: o.MaxSkew, now: o.Now, v2: o.V2, bucket: o.Bucket}
+	v := &Verifier[P]{known: s, region: o.Region, service: o.Service, maxSkew: o.MaxSkew, now: o.Now, v2: o.V2, bucket: o.Bucket}
+	if v.service == "" {
+		v.service = "s3"
+	}
 	if v.maxSkew <= 0 {
 		v.maxSkew = 15 * time.Minute
 	}

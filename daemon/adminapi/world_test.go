@@ -1,0 +1,115 @@
+package adminapi_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+
+	"k3fs/chunkstore/storetest"
+	"k3fs/daemon/adminapi"
+	"k3fs/daemon/adminapi/adminclient"
+	"k3fs/daemon/adminapi/adminv1"
+	"k3fs/metastore/memkv"
+	"k3fs/namespace"
+	"k3fs/tenancy"
+)
+
+// world is the API on a real namespace, all in memory, with two tenants.
+type world struct {
+	t     *testing.T
+	srv   *httptest.Server
+	ten   *tenancy.Tenancy
+	fs    *namespace.FS
+	root  tenancy.Credentials // of the first tenant
+	other tenancy.Credentials // root of the other
+	calls chan adminapi.Call
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ctx, quiet := context.Background(), slog.New(slog.DiscardHandler)
+	master, err := tenancy.CreateMaster(filepath.Join(t.TempDir(), "master"))
+	require.NoError(t, err)
+	kv := memkv.New(memkv.Options{})
+	w := &world{t: t, calls: make(chan adminapi.Call, 10_000)}
+	w.ten, err = tenancy.Open(ctx, kv, tenancy.Options{Master: master})
+	require.NoError(t, err)
+	w.root, err = w.ten.EnsureRoot(ctx, "AKIAROOT00000000", "root-secret-root-secret-root-secret-1234")
+	require.NoError(t, err)
+	_, w.other, err = w.ten.As(tenancy.Root(tenancy.FirstTenant)).CreateTenant(ctx, "other", "")
+	require.NoError(t, err)
+	chunks := storetest.Open(t, storetest.NewCrashFS(), w.ten)
+	w.fs, err = namespace.Open(ctx, namespace.Options{KV: kv, Chunks: chunks, Authority: w.ten, Logger: quiet})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.fs.Close(ctx)) })
+	api, err := adminapi.New(adminapi.Options{Namespace: w.fs, Tenancy: w.ten, Node: daemonLike{w.fs}, Logger: quiet, Now: time.Now,
+		Done: func(c adminapi.Call) { w.calls <- c }})
+	require.NoError(t, err)
+	w.srv = httptest.NewUnstartedServer(api)
+	w.srv.Config.Protocols = new(http.Protocols)
+	w.srv.Config.Protocols.SetHTTP1(true)
+	w.srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	w.srv.Start()
+	t.Cleanup(w.srv.Close)
+	return w
+}
+
+// daemonLike stands for the daemon.
+type daemonLike struct{ fs *namespace.FS }
+
+func (daemonLike) Status() *adminv1.GetStatusResponse {
+	return &adminv1.GetStatusResponse{Version: "test", Ready: true}
+}
+func (d daemonLike) Clock() namespace.ClockState { return d.fs.Clock() }
+func (daemonLike) Mounts(t tenancy.TenantID) []*adminv1.Mount {
+	if t != tenancy.FirstTenant {
+		return nil
+	}
+	return []*adminv1.Mount{{Dir: "/mnt", Source: "bucket"}}
+}
+func (daemonLike) EndMount(_ context.Context, t tenancy.TenantID, dir string, _ bool) error {
+	if t != tenancy.FirstTenant || dir != "/mnt" {
+		return &namespace.Error{Op: "end mount", Name: dir, Kind: namespace.NotFound}
+	}
+	return nil
+}
+
+// target is the API as an access key uses it.
+func (w *world) target(c tenancy.Credentials) adminclient.Target {
+	return adminclient.Target{Endpoint: w.srv.URL, AccessKey: c.AccessKey, SecretKey: c.Secret}
+}
+
+// client is an HTTP client that signs as an access key.
+func (w *world) client(c tenancy.Credentials) *http.Client {
+	client, err := w.target(c).Client()
+	require.NoError(w.t, err)
+	return client
+}
+
+func code(t *testing.T, want connect.Code, err error) {
+	t.Helper()
+	require.Error(t, err)
+	require.Equal(t, want, connect.CodeOf(err), "%v", err)
+}
+
+// copyOf makes the object a of the bucket case, once, and says how to copy it onto itself.
+func copyOf(t *testing.T, v *namespace.View) namespace.CopyOptions {
+	if _, err := v.HeadObject(t.Context(), "case", "a", namespace.ReadOptions{}); err != nil {
+		bucket, err := v.Lookup(t.Context(), namespace.RootIno, "case")
+		require.NoError(t, err)
+		_, h, err := v.Create(t.Context(), bucket.Ino, "a", namespace.NewNode{Mode: 0o644, Type: namespace.File}, namespace.OpenFlags{Write: true})
+		require.NoError(t, err)
+		_, err = h.WriteAt(t.Context(), []byte("evidence"), 0)
+		require.NoError(t, err)
+		require.NoError(t, h.Flush(t.Context()))
+		require.NoError(t, h.Close(t.Context()))
+	}
+	return namespace.CopyOptions{SelfCopyOK: true}
+}
