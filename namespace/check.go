@@ -44,13 +44,13 @@ func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, au
 	c := &checker{
 		ctx: ctx, o: o, chunks: chunks, fs: &FS{auth: auth},
 		nodes: map[Ino]*node{}, contents: map[contentID]bool{}, refs: map[place]*extentUse{},
-		holders: map[contentID]uint32{}, uploads: map[uploadID]bool{}, zombies: map[Ino]bool{}, trees: map[Ino]bool{},
+		locked: map[Ino]int64{}, holders: map[contentID]uint32{}, uploads: map[uploadID]bool{}, zombies: map[Ino]bool{}, trees: map[Ino]bool{},
 	}
 	err := kv.View(ctx, func(r metastore.Reader) error {
 		c.r = r
 		for _, step := range []func() error{
 			c.super, c.inodes, c.zombieTable, c.treeTable, c.entries, c.linkTable, c.buckets, c.small,
-			c.uploadTables, c.orphans, c.versions, c.shared, c.pages, c.objParts, c.tree, c.extents, c.usage,
+			c.uploadTables, c.orphans, c.versions, c.shared, c.pages, c.objParts, c.tree, c.locks, c.extents, c.usage,
 		} {
 			if err := step(); err != nil {
 				return err
@@ -86,6 +86,7 @@ type checker struct {
 
 	next     uint64 // numbers are below this
 	nodes    map[Ino]*node
+	locked   map[Ino]int64        // what has a name and a lock, and its lockRec.bound
 	contents map[contentID]bool   // that something owns
 	holders  map[contentID]uint32 // of contents that are marked as shared
 	refs     map[place]*extentUse
@@ -167,6 +168,8 @@ func (c *checker) inodes() error {
 			xattrs: n.Xattrs, unsettled: n.unsettled()}
 		if n.hung() {
 			c.nodes[i].hook = hook{n.Key, n.Seq, n.Version}
+		} else if n.Lock != nil && n.Nlink > 0 {
+			c.locked[i] = n.Lock.bound()
 		}
 		if Type(n.Type) != File && n.Draft != nil || Type(n.Type) != File && Type(n.Type) != Dir && n.Published != nil {
 			c.problem("content", "inode %d of type %d has a content", i, n.Type)

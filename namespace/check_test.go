@@ -160,15 +160,31 @@ func TestCheckFindsWhatIsPlanted(t *testing.T) {
 			v[len(v)-1] ^= 1
 			require.NoError(t, tx.Set(k, v))
 		}, "content"},
-		"page of nothing":   {add(contentKey(60000, 0), &pageRec{}), "content"},
-		"two owners":        {inode(file, func(n *inodeRec) { n.Published.ID = 1 << 15; n.Draft = n.Published }), "content"},
-		"slice too long":    {inode(func(n *inodeRec) bool { return file(n) && len(n.Published.Slices) > 0 }, func(n *inodeRec) { n.Published.Slices[0].Skip = 1 << 30 }), "content"},
-		"orphan's number":   {add(orphanKey(60000), &orphanRec{Content: contentRec{ID: 60001}}), "orphan"},
-		"references":        {extent(func(rec *extentRec) { rec.Refs++ }), "extent"},
-		"length":            {extent(func(rec *extentRec) { rec.Length++ }), "extent"},
-		"extent's tenant":   {extent(func(rec *extentRec) { rec.Domain++ }), "extent"},
-		"extent lost":       {remove(kExtent), "extent"},
-		"extent of nothing": {add(extentKey(1, 1<<40), &extentRec{Refs: 1, Length: 1, Domain: 1}), "extent"},
+		"page of nothing": {add(contentKey(60000, 0), &pageRec{}), "content"},
+		"two owners":      {inode(file, func(n *inodeRec) { n.Published.ID = 1 << 15; n.Draft = n.Published }), "content"},
+		"slice too long":  {inode(func(n *inodeRec) bool { return file(n) && len(n.Published.Slices) > 0 }, func(n *inodeRec) { n.Published.Slices[0].Skip = 1 << 30 }), "content"},
+		"orphan's number": {add(orphanKey(60000), &orphanRec{Content: contentRec{ID: 60001}}), "orphan"},
+		"references":      {extent(func(rec *extentRec) { rec.Refs++ }), "extent"},
+		"length":          {extent(func(rec *extentRec) { rec.Length++ }), "extent"},
+		"extent's tenant": {extent(func(rec *extentRec) { rec.Domain++ }), "extent"},
+		"extent lost":     {remove(kExtent), "extent"},
+		"bound lost":      {inode(func(n *inodeRec) bool { return file(n) && n.Name == "inline" }, func(n *inodeRec) { n.Lock = &lockRec{LegalHold: true} }), "bound"},
+		"bound too low": {func(t testing.TB, tx metastore.Txn) {
+			inode(func(n *inodeRec) bool { return file(n) && n.Nlink > 1 }, func(n *inodeRec) { n.Lock = &lockRec{Mode: uint8(Governance), Until: forever - 1} })(t, tx)
+			var n inodeRec
+			k, v := first(t, tx, kInode, func(_, v []byte) bool { n = inodeRec{}; _, err := n.UnmarshalMsg(v); return err == nil && subdir(&n) })
+			_, err := n.UnmarshalMsg(v)
+			require.NoError(t, err)
+			require.NoError(t, putRec(tx, lockedToKey(ino(k[len(kInode):])), &lockedToRec{Until: 1 << 62}))
+			require.NoError(t, putRec(tx, lockedToKey(Ino(n.Parent)), &lockedToRec{Until: forever}))
+		}, "bound"},
+		"bound of no directory": {add(lockedToKey(9999), &lockedToRec{Until: 1}), "bound"},
+		"hold of no bucket":     {add(holdKey(1, "h-0"), &holdRec{Bucket: 9999, Reason: "x"}), "hold"},
+		"hold without a note":   {add(holdKey(1, "h-0"), &holdRec{Reason: "x"}), "hold"},
+		"hold garbled":          {func(t testing.TB, tx metastore.Txn) { require.NoError(t, tx.Set(holdKey(1, "h-0"), []byte{0xc1})) }, "hold"},
+		"hold of two kinds":     {add(holdKey(1, "h-0"), &holdRec{Reason: "x", Period: 1, Until: 1}), "hold"},
+		"clock":                 {add(key(kClock), &clockRec{State: []byte("{")}), "clock"},
+		"extent of nothing":     {add(extentKey(1, 1<<40), &extentRec{Refs: 1, Length: 1, Domain: 1}), "extent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := full(t)

@@ -118,7 +118,11 @@ func (t *txn) lockedBelow(dir Ino) error {
 	case found != "":
 		return &Error{Kind: NotPermitted, Err: &Refusal{Key: found, Why: why}}
 	}
-	// None below may claim more than those above it: raise would stop there.
+	// The clock must not show an earlier time, after a crash, at which something was locked. None below may claim more
+	// than those above it: raise would stop there.
+	if err := putRec(t, key(kClock), &clockRec{State: t.fs.clock.Encode()}); err != nil {
+		return err
+	}
 	for _, dir := range searched {
 		if err := t.Delete(lockedToKey(dir)); err != nil {
 			return err

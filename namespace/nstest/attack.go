@@ -64,6 +64,7 @@ type book struct {
 	dir    namespace.Ino
 	worm   bool             // files can be committed
 	links  map[string]*link // symbolic links, by key
+	hidden map[string]bool  // keys under which the mount has what is no version
 	state  string           // of versioning
 	config *namespace.LockConfig
 	known  map[string]*kept // by key, NUL, id
@@ -305,6 +306,8 @@ func (a *attacker) replaceVersion(b *book, key string) verdict {
 		}
 	}
 	switch now := b.current(key); {
+	case b.hidden[key] && b.config == nil && len(a.holds) > 0:
+		return either // another of its names may be held
 	case b.state == namespace.VersioningEnabled && (now == nil || now.id != "null" || !temporary(key)):
 		return permits
 	case b.state == "":
@@ -377,10 +380,11 @@ func (a *attacker) scan(b *book, what string) {
 			times[v.ino] = v.earliest
 		}
 	}
-	b.known, b.order = make(map[string]*kept, len(was)), b.order[:0:0]
+	b.known, b.order, b.hidden = make(map[string]*kept, len(was)), b.order[:0:0], map[string]bool{}
 	for i := range page.Versions {
 		found := &page.Versions[i]
 		if found.Marker || b.state != "" && temporary(found.Key) && (found.Version == "" || found.Version == "null") {
+			b.hidden[found.Key] = found.Latest
 			continue // what the mount makes for a while is no version
 		}
 		at := found.Key + "\x00" + found.Version

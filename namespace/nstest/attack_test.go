@@ -24,11 +24,11 @@ func number(t *testing.T, name string, without uint64) uint64 {
 	return n
 }
 
-// TestAttack attacks locks and holds, K3FS_ATTACK_OPS times (5,000), from K3FS_ATTACK_SEED (1) on. A seed that failed
+// TestAttack attacks locks and holds, K3FS_ATTACK_OPS times (50,000), from K3FS_ATTACK_SEED (1) on. A seed that failed
 // is the first of its own replay.
 func TestAttack(t *testing.T) {
 	const batch = 2500
-	first, want := number(t, "K3FS_ATTACK_SEED", 1), int64(number(t, "K3FS_ATTACK_OPS", 5_000))
+	first, want := number(t, "K3FS_ATTACK_SEED", 1), int64(number(t, "K3FS_ATTACK_OPS", 50_000))
 	if testing.Short() {
 		want = min(want, 2*batch)
 	}

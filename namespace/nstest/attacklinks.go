@@ -2,6 +2,8 @@ package nstest
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +46,13 @@ func (a *attacker) linksBelow(b *book, dir string) verdict {
 // scanLinks looks which links there are. Those that were held are.
 func (a *attacker) scanLinks(b *book, what string) {
 	ctx := context.Background()
-	for _, key := range linkKeys {
+	keys := slices.Collect(maps.Keys(b.links))
+	switch what {
+	case "symlink", "rename symlink", "rename directory", "restart", "kill", powerCut: // others bring none
+		keys = append(keys, a.walkLinks(b.dir, "")...)
+	}
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
 		was, now := b.links[key], (*link)(nil)
 		if dir, name, ok := a.dirOf(a.w.View, b, key); ok {
 			if at, err := a.w.View.Lookup(ctx, dir, name); err == nil && at.Type == namespace.Symlink {
@@ -77,6 +85,23 @@ func (a *attacker) scanLinks(b *book, what string) {
 			b.links[key] = now
 		}
 	}
+}
+
+// walkLinks finds the keys of all links below a directory.
+func (a *attacker) walkLinks(dir namespace.Ino, base string) (keys []string) {
+	entries, err := a.w.View.ReadDir(context.Background(), dir, "", 1000, false)
+	if err != nil {
+		a.fail("a directory can't be read: %v", err)
+	}
+	for _, e := range entries {
+		switch e.Type {
+		case namespace.Symlink:
+			keys = append(keys, base+e.Name)
+		case namespace.Dir:
+			keys = append(keys, a.walkLinks(e.Ino, base+e.Name+"/")...)
+		}
+	}
+	return keys
 }
 
 func (a *attacker) linkKey() string { return linkKeys[a.rng.IntN(len(linkKeys))] }

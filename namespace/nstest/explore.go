@@ -49,6 +49,7 @@ type explorer struct {
 	checked  int
 
 	versioned bool
+	locked    bool
 	known     tags
 	log       []string
 }
@@ -61,6 +62,7 @@ type Options struct {
 	Within int // one in so many disk accesses is cut at; 0 means 4
 
 	Versioned bool // in a bucket that keeps versions, which are part of the state
+	Locked    bool // and locks them: locks and holds are part of the state, too
 }
 
 // Explore runs operations with power cuts, and returns how many states it opened and checked. The first
@@ -75,6 +77,10 @@ func explore(t testing.TB, w *World, o Options) int {
 	x.logf("seed %d", o.Seed)
 	if o.Versioned {
 		require.NoError(t, w.keepVersions())
+	}
+	if o.Locked {
+		require.NoError(t, w.View.ChangeLockConfig(context.Background(), bucket, namespace.LockConfig{}))
+		x.locked = true
 	}
 	for i := range o.Ops {
 		x.step(o)
@@ -142,7 +148,9 @@ func (x *explorer) check(c cut) {
 		if x.checked%fsckEvery != 0 {
 			known = maps.Clone(x.known)
 		}
-		got, err = w.chains(got, known)
+		if got, err = w.chains(got, known); err == nil && x.locked {
+			err = w.addLocks(got)
+		}
 		require.NoError(x.t, err, "after a cut %s\n%s", c.when, x.story())
 	}
 	x.checked++
@@ -191,6 +199,9 @@ func (x *explorer) operate() (durable bool) {
 	}
 	if x.versioned && x.rng.IntN(10) == 0 {
 		return x.forget()
+	}
+	if x.locked && x.rng.IntN(4) == 0 {
+		return x.protect()
 	}
 	switch n := x.rng.IntN(25); {
 	case n < 3 && len(x.sessions) < 4:
@@ -359,9 +370,12 @@ func (b body) Seal() (namespace.Sealed, error) {
 }
 
 func (x *explorer) put(path string) bool {
-	p := x.content()
-	x.logf("PUT %s %d", path, len(p))
-	_, err := x.w.View.PutObject(context.Background(), bucket, path, body{bytes.NewReader(p), p}, namespace.PutOptions{})
+	p, o := x.content(), namespace.PutOptions{}
+	if x.locked && x.rng.IntN(3) == 0 {
+		o.Lock = &namespace.ObjectLock{Retention: x.retention(), LegalHold: x.rng.IntN(4) == 0}
+	}
+	x.logf("PUT %s %d %v", path, len(p), o.Lock)
+	_, err := x.w.View.PutObject(context.Background(), bucket, path, body{bytes.NewReader(p), p}, o)
 	require.NoError(x.t, err, x.story())
 	x.orphan(path, "")
 	x.now[path] = tag(p)

@@ -33,7 +33,7 @@ func TestPowerCuts(t *testing.T) {
 			t.Parallel()
 			for done.Load() < int64(want) {
 				s := *crashSeed + uint64(seed.Add(1))
-				n := Explore(t, Options{Seed: s, Ops: 100, PerOp: 3, Versioned: s%2 == 0})
+				n := Explore(t, Options{Seed: s, Ops: 100, PerOp: 3, Versioned: s%2 == 0, Locked: s%4 == 0})
 				require.Positive(t, n)
 				done.Add(int64(n))
 			}

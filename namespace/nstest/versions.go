@@ -104,6 +104,9 @@ func (x *explorer) recorded() state {
 	}
 	s, err := x.w.chains(x.now, x.known)
 	require.NoError(x.t, err, x.story())
+	if x.locked {
+		require.NoError(x.t, x.w.addLocks(s), x.story())
+	}
 	return s
 }
 
@@ -124,7 +127,11 @@ func (x *explorer) forget() bool {
 	}
 	x.logf("DELETE %s version %s", v.Key, v.Version)
 	ctx := context.Background()
-	done, err := x.w.View.DeleteObject(ctx, bucket, v.Key, namespace.DeleteOptions{Version: v.Version})
+	done, err := x.w.View.DeleteObject(ctx, bucket, v.Key, namespace.DeleteOptions{Version: v.Version, Bypass: x.rng.IntN(2) == 0})
+	if x.locked && err != nil {
+		requireRefused(x, err)
+		return false // and it left no trace
+	}
 	require.NoError(x.t, err, x.story())
 	require.True(x.t, done.Found, x.story())
 	if !v.Latest {

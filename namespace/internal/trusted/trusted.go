@@ -135,3 +135,12 @@ func (c *Clock) Encode() []byte {
 	}
 	return b
 }
+
+// Floor is the latest time that a clock is known to have shown, of a state that Encode gave.
+func Floor(encoded []byte) (int64, error) {
+	var s State
+	if err := json.Unmarshal(encoded, &s); err != nil {
+		return 0, fmt.Errorf("trusted clock: %w", err)
+	}
+	return s.Floor, nil
+}
