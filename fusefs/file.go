@@ -124,6 +124,10 @@ func (d *door) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, 
 		defer d.kernel.InodeNotify(in.NodeId, int64(in.Offset), int64(len(data)))
 	}
 	n, err := f.WriteAt(background, data, int64(in.Offset))
+	if err != nil && in.WriteFlags&fuse.WRITE_CACHE != 0 && kindOf(err) == namespace.QuotaExceeded {
+		d.unwritten.refuse(in.NodeId)
+		return uint32(len(data)), fuse.OK
+	}
 	if err != nil {
 		d.unwritten.add(in.NodeId)
 		return 0, d.status(err)
@@ -177,7 +181,11 @@ func (d *door) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	if f == nil {
 		return fuse.EBADF
 	}
-	return d.killable(in.Pid, &f.underWay, func() error { return f.Fsync(background) })
+	s := d.killable(in.Pid, &f.underWay, func() error { return f.Fsync(background) })
+	if s == fuse.OK {
+		s = d.unwritten.quota(in.NodeId, false)
+	}
+	return s
 }
 
 // Flush implements fuse.RawFileSystem: close(2) returns its error.
@@ -186,6 +194,14 @@ func (d *door) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	if f == nil {
 		return fuse.EBADF
 	}
+	s := d.flush(f, in)
+	if s == fuse.OK && f.write {
+		s = d.unwritten.quota(in.NodeId, true)
+	}
+	return s
+}
+
+func (d *door) flush(f *file, in *fuse.FlushIn) fuse.Status {
 	owner := in.LockOwner
 	if !f.write {
 		d.closedAfterRead(f)

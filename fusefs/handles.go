@@ -5,7 +5,10 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"k3fs/namespace"
 )
@@ -129,6 +132,28 @@ func (w *writers) all() []namespace.Ino {
 type unwritten struct {
 	some atomic.Int64 // how many there are
 	all  sync.Map     // uint64 node to nothing
+	over sync.Map     // uint64 node to nothing: a quota refused what its cache held, and close(2) has not said so yet
+}
+
+// refuse notes that a quota refused what the kernel wrote back. As the answer to that close(2) would make EIO of it.
+func (u *unwritten) refuse(node uint64) {
+	u.over.Store(node, nil)
+	u.add(node)
+}
+
+// quota is EDQUOT if a quota refused what was written to a node, until it was said at a close.
+func (u *unwritten) quota(node uint64, closing bool) fuse.Status {
+	if u.some.Load() == 0 {
+		return fuse.OK
+	}
+	_, over := u.over.Load(node)
+	if over && closing {
+		u.over.Delete(node)
+	}
+	if over {
+		return fuse.Status(syscall.EDQUOT)
+	}
+	return fuse.OK
 }
 
 func (u *unwritten) add(node uint64) {
@@ -149,6 +174,7 @@ func (u *unwritten) forgotten(node uint64) {
 	if u.some.Load() == 0 {
 		return
 	}
+	u.over.Delete(node)
 	if _, there := u.all.LoadAndDelete(node); there {
 		u.some.Add(-1)
 	}

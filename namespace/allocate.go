@@ -36,6 +36,11 @@ func (f *file) allocate(ctx context.Context, h *handle, mode AllocMode, keepSize
 		return of(NotPermitted)
 	}
 	changes := !keepSize && end > f.size
+	if changes {
+		if err := f.grow(ctx, end); err != nil {
+			return err
+		}
+	}
 	if mode == AllocSpace {
 		if f.holes(off, end) > f.fs.space() {
 			return of(NoSpace)

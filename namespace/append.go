@@ -62,7 +62,7 @@ func (v *View) appendObject(ctx context.Context, bucket, objectKey string, body 
 
 // openForAppend opens the object that ends at off; nil if there is none and off is 0.
 func (v *View) openForAppend(ctx context.Context, bucket, objectKey string, off int64) (*objectReader, error) {
-	if _, err := v.writable(ctx, bucket, objectKey); err != nil {
+	if _, err := v.writable(ctx, bucket, objectKey, 0); err != nil {
 		return nil, err
 	}
 	old, err := v.openContent(ctx, bucket, objectKey, ReadOptions{})

@@ -286,17 +286,22 @@ func (s SetAttr) apply(n *inodeRec, now int64) error {
 
 // StatFS implements Posix (statfs(2)).
 func (v *View) StatFS(ctx context.Context, ino Ino) (StatFS, error) {
-	if _, err := v.readInode(ctx, ino, tenancy.GetObject); err != nil {
-		return StatFS{}, fail("statfs", "", err)
-	}
 	u := v.fs.chunks.Usage()
 	avail := max(0, u.Free-u.LowWater)
 	more := uint64(avail) / chunkstore.BlockSize // inodes come with the room for them
-	return StatFS{
+	s := StatFS{
 		Total: u.Total, Free: u.Free, Avail: avail,
 		Files: v.fs.census.used() + more, FilesFree: more,
 		NameMax: maxName,
-	}, nil
+	}
+	err := v.fs.kv.View(ctx, func(r metastore.Reader) error {
+		n, err := v.knownInode(r, ino, tenancy.GetObject)
+		if err != nil {
+			return err
+		}
+		return v.statfs(r, n, &s)
+	})
+	return s, fail("statfs", "", err)
 }
 
 // SyncDir implements Posix (fsync(2) on a directory).

@@ -27,7 +27,7 @@ func (v *View) copyObject(ctx context.Context, srcBucket, srcKey, bucket, object
 	if srcBucket == bucket && srcKey == objectKey && o.Version == "" && !o.SelfCopyOK && !o.Replace {
 		return ObjectInfo{}, of(Invalid)
 	}
-	d, err := v.writable(ctx, bucket, objectKey)
+	d, err := v.writable(ctx, bucket, objectKey, 0)
 	if err != nil {
 		return ObjectInfo{}, err
 	}
@@ -139,7 +139,7 @@ func (v *View) CopyPart(ctx context.Context, srcBucket, srcKey string, o ReadOpt
 }
 
 func (v *View) copyPart(ctx context.Context, srcBucket, srcKey string, o ReadOptions, off, length int64, bucket, objectKey, id string, number int) (Part, error) {
-	up, d, rec, err := v.openUpload(ctx, bucket, objectKey, id, number)
+	up, d, rec, err := v.openUpload(ctx, bucket, objectKey, id, number, -1)
 	if err != nil {
 		return Part{}, err
 	}
@@ -213,8 +213,9 @@ func (v *View) sealPart(ctx context.Context, src *objectReader, off, length int6
 	return s, nil
 }
 
-// openUpload asks whether a part may be put, before its body is read; the update asks again.
-func (v *View) openUpload(ctx context.Context, bucket, objectKey, id string, number int) (up uploadID, d chunkstore.Domain, rec *uploadRec, err error) {
+// openUpload asks whether a part of size bytes (-1: not known) may be put, before its body is read; the update asks
+// again.
+func (v *View) openUpload(ctx context.Context, bucket, objectKey, id string, number int, size int64) (up uploadID, d chunkstore.Domain, rec *uploadRec, err error) {
 	if number < 1 || number > maxParts {
 		return up, 0, nil, of(Invalid)
 	}
@@ -224,7 +225,9 @@ func (v *View) openUpload(ctx context.Context, bucket, objectKey, id string, num
 			return err
 		}
 		d = b.domain()
-		up, rec, err = findUpload(r, b, objectKey, id)
+		if up, rec, err = findUpload(r, b, objectKey, id); err == nil {
+			err = v.fs.mayGrow(r, b, objectKey, size, false)
+		}
 		return err
 	})
 	return up, d, rec, err

@@ -229,6 +229,9 @@ func (f *file) insert(ctx context.Context, h *handle, x *excerpt, off int64) err
 	case !permits(f.flags, actWrite):
 		return of(NotPermitted)
 	}
+	if err := f.grow(ctx, end); err != nil {
+		return err
+	}
 	for i := range x.slices {
 		x.slices[i].Off += off
 	}

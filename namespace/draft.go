@@ -40,6 +40,8 @@ type draft struct {
 
 	mtime, ctime int64 // of the changes since the record was written, if times is set
 
+	growth growth // reserved of quotas (quotadraft.go)
+
 	flags Flags // the inode's
 	floor int64 // of an append-only file: its size when it was opened or got the flag
 }
@@ -173,6 +175,9 @@ func (f *file) write(ctx context.Context, h *handle, p []byte, off int64) (n int
 		if err := f.room(at, at+int64(len(part))); err != nil {
 			return n, err
 		}
+		if err := f.grow(ctx, at+int64(len(part))); err != nil {
+			return n, err
+		}
 		if err := f.permitWrite(ctx, part, at); err != nil {
 			return n, err
 		}
@@ -204,6 +209,9 @@ func (f *file) appendTo(ctx context.Context, h *handle, p []byte) (int64, error)
 		return 0, of(NotPermitted)
 	case off > maxFile-int64(len(p)):
 		return 0, of(TooBig)
+	}
+	if err := f.grow(ctx, off+int64(len(p))); err != nil {
+		return 0, err
 	}
 	for at := 0; at < len(p); at += chunkstore.FrameSize {
 		part := p[at:min(len(p), at+chunkstore.FrameSize)]
@@ -293,6 +301,11 @@ func (f *file) truncate(ctx context.Context, size int64) error {
 	f.await(min(size, f.size), maxFile)
 	if f.closed {
 		return of(Unavailable)
+	}
+	if size > f.size {
+		if err := f.grow(ctx, size); err != nil {
+			return err
+		}
 	}
 	if size < f.size {
 		f.forgetRange(size, maxFile)
@@ -426,6 +439,7 @@ func (f *file) extentAt(at int64) (data bool, end int64) {
 // discard gives back all that the draft holds. f.mu must be held, and nobody else may use the file.
 func (f *file) discard() {
 	f.halt()
+	f.ungrow()
 	f.forget(&f.mem)
 	var lost []chunkstore.Extent
 	for e := range f.fresh {

@@ -111,7 +111,7 @@ func (v *View) PutPart(ctx context.Context, bucket, objectKey, id string, number
 }
 
 func (v *View) putPart(ctx context.Context, bucket, objectKey, id string, number int, body Body) (Part, error) {
-	up, d, _, err := v.openUpload(ctx, bucket, objectKey, id, number)
+	up, d, _, err := v.openUpload(ctx, bucket, objectKey, id, number, body.Size())
 	if err != nil {
 		return Part{}, err
 	}

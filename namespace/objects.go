@@ -424,7 +424,7 @@ func (v *View) PutObject(ctx context.Context, bucket, objectKey string, body Bod
 }
 
 func (v *View) putObject(ctx context.Context, bucket, objectKey string, body Body, o PutOptions) (info ObjectInfo, err error) {
-	d, err := v.writable(ctx, bucket, objectKey)
+	d, err := v.writable(ctx, bucket, objectKey, body.Size())
 	if err == nil {
 		err = v.checkAsked(ctx, bucket, objectKey, o.Lock)
 	}
@@ -445,19 +445,23 @@ func (v *View) putObject(ctx context.Context, bucket, objectKey string, body Bod
 
 // MayPut asks whether the key may be written.
 func (v *View) MayPut(ctx context.Context, bucket, objectKey string) error {
-	_, err := v.writable(ctx, bucket, objectKey)
+	_, err := v.writable(ctx, bucket, objectKey, 0)
 	return fail("put", objectKey, err)
 }
 
-// writable asks before a body is read whether the key may be written; the update asks again.
-func (v *View) writable(ctx context.Context, bucket, objectKey string) (d chunkstore.Domain, err error) {
+// writable asks before a body of size bytes (-1: not known) is read whether the key may be written; the update asks
+// again.
+func (v *View) writable(ctx context.Context, bucket, objectKey string, size int64) (d chunkstore.Domain, err error) {
 	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
 		b, err := v.openBucket(r, bucket, tenancy.PutObject, objectKey)
 		if err != nil {
 			return err
 		}
 		d = b.domain()
-		if err := checkKey(objectKey); err != nil || !v.fs.holding.may(b.owner()) {
+		if err := checkKey(objectKey); err != nil {
+			return err
+		}
+		if err := v.fs.mayGrow(r, b, objectKey, size, true); err != nil || !v.fs.holding.may(b.owner()) {
 			return err
 		}
 		o, err := findObject(r, b, objectKey)

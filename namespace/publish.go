@@ -309,4 +309,5 @@ func (f *file) retireFresh(l *layout) {
 func (f *file) recorded() {
 	f.mtime, f.ctime = 0, 0
 	f.times.Store(nil)
+	f.ungrow() // it is charged
 }

@@ -60,6 +60,7 @@ type quota struct {
 type quotas struct {
 	setting sync.Mutex // held while quotas are set
 	table   atomic.Pointer[quotaTable]
+	drafts  reservations
 }
 
 type quotaTable struct {

@@ -35,7 +35,7 @@ func Open(o Options) (*Store, error) {
 	}
 	o.setDefaults()
 	s := &Store{
-		opts: o, log: o.Logger, filling: newBatch(),
+		opts: o, log: o.Logger, filling: newBatch(), counters: map[string]int64{},
 		work: make(chan struct{}, 1), stopped: make(chan struct{}),
 		quit: make(chan struct{}), committed: make(chan struct{}), scrubbed: make(chan struct{}), trimmed: make(chan struct{}),
 		idle: make(chan struct{}),

@@ -63,6 +63,8 @@ type Store struct {
 	filling *batch
 	history history
 
+	counters map[string]int64 // guarded by mu: those that were added to lately, as of the last commit
+
 	basesMu   sync.Mutex
 	bases     []*base // those that haven't ended
 	discarded uint64
@@ -192,14 +194,50 @@ func (s *Store) optimistic(d metastore.Durability, reads *readSet, fn func(metas
 // commit resolves what a validated transaction adds to counters, and applies it. It is not committed if a counter
 // has come too near to its bound since the transaction began. s.mu must be held.
 func (s *Store) commit(txn *layer.Txn) (b *batch, committed bool, err error) {
-	if within, err := txn.Resolve(s.newest.Load()); err != nil || !within {
+	if within, err := txn.Resolve(s.counter); err != nil || !within {
 		return nil, false, err
 	}
 	writes, err := txn.Writes()
 	if err != nil {
 		return nil, false, err
 	}
+	s.recount(writes)
 	return s.apply(writes, txn.Bytes()), true, nil
+}
+
+// maxCounters bounds the counters that are kept in memory.
+const maxCounters = 4096
+
+// counter is a counter as of the last commit. s.mu must be held, so it does not ask Badger each time.
+func (s *Store) counter(key []byte) (int64, error) {
+	if n, known := s.counters[string(key)]; known {
+		return n, nil
+	}
+	n, err := metastore.Counter(s.newest.Load(), key)
+	if err == nil {
+		if len(s.counters) >= maxCounters {
+			clear(s.counters)
+		}
+		s.counters[string(key)] = n
+	}
+	return n, err
+}
+
+// recount follows what a commit writes to counters that are kept in memory. s.mu must be held.
+func (s *Store) recount(writes layer.Layer) {
+	writes.Ascend(func(e layer.Entry) bool {
+		if _, known := s.counters[string(e.Key)]; !known {
+			return true
+		}
+		n, err := int64(0), error(nil)
+		if !e.Deleted() {
+			n, err = metastore.DecodeCounter(e.Value())
+		}
+		if s.counters[string(e.Key)] = n; err != nil {
+			delete(s.counters, string(e.Key))
+		}
+		return true
+	})
 }
 
 // exclusive runs fn while nobody else can commit.

@@ -73,7 +73,7 @@ func (s *Store) Update(ctx context.Context, d metastore.Durability, fn func(meta
 	if err := fn(txn); err != nil {
 		return err
 	}
-	if within, err := txn.Resolve(reader{*s.newest.Load()}); err != nil || !within {
+	if within, err := txn.Resolve(s.counter); err != nil || !within {
 		return cmp.Or(err, metastore.ErrExceeded)
 	}
 	writes, err := txn.Writes()
@@ -90,6 +90,11 @@ func (s *Store) Update(ctx context.Context, d metastore.Durability, fn func(meta
 		return s.sync(ctx)
 	}
 	return nil
+}
+
+// counter is a counter as of the last commit. s.mu must be held.
+func (s *Store) counter(key []byte) (int64, error) {
+	return metastore.Counter(reader{*s.newest.Load()}, key)
 }
 
 // usable reports why nothing can be written. s.mu must be held.

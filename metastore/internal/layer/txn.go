@@ -48,13 +48,13 @@ func (t *Txn) Empty() bool {
 	return t.err == nil && len(t.adds) == 0 && (t.writes.tree == nil || t.writes.Len() == 0)
 }
 
-// Resolve makes writes of the additions, on the counters as now has them. It is called before Writes, at the moment
+// Resolve makes writes of the additions, on the counters that counter tells. It is called before Writes, at the moment
 // of the commit; within is false if a counter would exceed its bound.
-func (t *Txn) Resolve(now metastore.Reader) (within bool, err error) {
+func (t *Txn) Resolve(counter func(key []byte) (int64, error)) (within bool, err error) {
 	adds := t.adds
 	t.adds = nil
 	for _, a := range adds {
-		n, err := metastore.Counter(now, a.key)
+		n, err := counter(a.key)
 		if err != nil {
 			return false, err
 		}
