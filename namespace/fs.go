@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -233,6 +234,29 @@ type txn struct {
 	bypass  bool              // who asks wants to pass governance retention, and may
 	debits  []debit           // what it adds to the usage of scopes
 	frees   bool              // it removes something: no quota refuses that
+
+	set     tenancy.Settings // of the bucket asked for last, if setRead
+	setOf   Ino
+	setRead bool
+}
+
+// Set implements metastore.Txn.
+func (t *txn) Set(key, value []byte) error {
+	t.forgetSettings(key)
+	return t.Txn.Set(key, value)
+}
+
+// Delete implements metastore.Txn.
+func (t *txn) Delete(key []byte) error {
+	t.forgetSettings(key)
+	return t.Txn.Delete(key)
+}
+
+// forgetSettings has settings read anew once a bucket's record is written.
+func (t *txn) forgetSettings(key []byte) {
+	if strings.HasPrefix(string(key), kBucket) {
+		t.setRead = false
+	}
 }
 
 // entryChanged notes that the POSIX name in parent now means something else.

@@ -141,11 +141,21 @@ func BenchmarkFsyncAppend(b *testing.B) {
 	require.NoError(b, h.Close(ctx))
 }
 
-// BenchmarkNames creates, renames and unlinks files over the engines of a node, as the mount does. For a
-// fixed number of times only (-benchtime 20000x).
+// BenchmarkNames creates, renames and unlinks files over the engines of a node, as the mount does, in a bucket
+// without versions and in one with. For a fixed number of times only (-benchtime 20000x).
 func BenchmarkNames(b *testing.B) {
 	w := newDisk(b)
-	dir := w.makeBucket(b, "names", alice)
+	for _, kind := range []string{"plain", "versioned"} {
+		dir := w.makeBucket(b, kind, alice)
+		if kind == "versioned" {
+			w.versioning(b, kind, VersioningEnabled)
+		}
+		b.Run(kind, func(b *testing.B) { benchNames(b, w, dir) })
+	}
+}
+
+func benchNames(b *testing.B, w *world, dir Ino) {
+	data := storetest.Bytes(4096, 1)
 	name := func(i int) string { return fmt.Sprintf("file-%08d", i) }
 	for _, step := range []struct {
 		what string
@@ -156,7 +166,8 @@ func BenchmarkNames(b *testing.B) {
 			if err != nil {
 				return err
 			}
-			return errors.Join(h.Flush(bg), h.Close(bg))
+			_, err = h.WriteAt(bg, data, 0)
+			return errors.Join(err, h.Flush(bg), h.Close(bg))
 		}},
 		{"rename", func(i int) error { return w.Rename(bg, dir, name(i), dir, name(i)+".new", 0) }},
 		{"unlink", func(i int) error { return w.Unlink(bg, dir, name(i)+".new") }},

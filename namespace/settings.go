@@ -15,11 +15,26 @@ import (
 // the update that gives it its first setting commits, and its record is then read in every transaction: the
 // conflict with one that changes it is found by the store.
 
-// settingsOf reads what is set on a bucket; nil if nothing is.
+// settingsOf reads what is set on a bucket; nil if nothing is. An update reads it once, for every rule asks for it.
 func (fs *FS) settingsOf(r metastore.Reader, ino Ino) (tenancy.Settings, error) {
 	if _, may := fs.settings.Load(ino); !may {
 		return nil, nil
 	}
+	t, ok := r.(*txn)
+	if !ok {
+		return readSettings(r, ino)
+	}
+	if t.setRead && t.setOf == ino {
+		return t.set, nil
+	}
+	s, err := readSettings(r, ino)
+	if err == nil {
+		t.set, t.setOf, t.setRead = s, ino, true
+	}
+	return s, err
+}
+
+func readSettings(r metastore.Reader, ino Ino) (tenancy.Settings, error) {
 	var rec bucketRec
 	if found, err := getRec(r, bucketKey(ino), &rec); err != nil || !found {
 		return nil, err

@@ -1,11 +1,11 @@
 // Command bench measures k3fs beside the disk's own file system, go-fuse's loopback example over it,
 // and S3 servers whose endpoints it is given, in one run with repetitions and medians.
 //
-//	go run ./e2e/bench [-quick] [-only a,b,c,d,e,f] [-reps 3] [-dir DIR] [-peer NAME=HOST:PORT,ACCESS,SECRET]
+//	go run ./e2e/bench [-quick] [-only a,b,c,d,e,f,g] [-reps 3] [-dir DIR] [-peer NAME=HOST:PORT,ACCESS,SECRET]
 //
 // The rows are those of the project's plan: (a) large files, (b) metadata and small files, (c) S3
 // objects, (d) listings, (e) how (b) and (d) change with the number of entries, (f) a client beside ten
-// thousand idle and ten thousand slow connections. Every target does the
+// thousand idle and ten thousand slow connections, (g) a bucket with locks beside a plain one. Every target does the
 // same work in turn within each repetition, so that a slow spell of the machine hits them all; read
 // ratios, not numbers. Clients share the machine with the servers.
 package main
@@ -37,7 +37,7 @@ type config struct {
 func main() {
 	var c config
 	flag.BoolVar(&c.quick, "quick", false, "a smoke run: small sizes, one repetition")
-	flag.StringVar(&c.only, "only", "a,b,c,d,e,f", "rows to measure")
+	flag.StringVar(&c.only, "only", "a,b,c,d,e,f,g", "rows to measure")
 	flag.IntVar(&c.reps, "reps", 0, "repetitions (default 3, or 1 with -quick)")
 	flag.StringVar(&c.dir, "dir", os.TempDir(), "directory on the disk to measure")
 	flag.StringVar(&c.format, "benchfmt", "", "also write every sample to this file, in the format that benchstat reads")
@@ -114,7 +114,7 @@ func run(c config) (err error) {
 	rows := []struct {
 		id  string
 		run func(*stage, *report) error
-	}{{"a", largeFiles}, {"b", metadata}, {"c", objects}, {"d", listings}, {"e", scales}, {"f", crowds}}
+	}{{"a", largeFiles}, {"b", metadata}, {"c", objects}, {"d", listings}, {"e", scales}, {"f", crowds}, {"g", locks}}
 	for _, row := range rows {
 		if !slices.Contains(strings.Split(c.only, ","), row.id) {
 			continue
@@ -123,8 +123,11 @@ func run(c config) (err error) {
 			err = errors.Join(err, fmt.Errorf("row %s: %w", row.id, rowErr))
 		}
 		base := "k3fs"
-		if row.id == "e" {
+		switch row.id {
+		case "e":
 			base = thousands(counts[len(counts)-1]) // against itself with fewer entries
+		case "g":
+			base = "locked"
 		}
 		r.print(row.id, base)
 		st.printMemory()

@@ -158,10 +158,20 @@ func (l load) empty() error {
 
 // fill makes keys list/NN/NNNNNNNN from number from to number to, each of no bytes.
 func (l load) fill(from, to int) error {
+	return l.puts(to-from, func(i int) string { return listKey(from + i) })
+}
+
+// fillUnder is fill of n keys in a directory.
+func (l load) fillUnder(dir string, n int) error {
+	return l.puts(n, func(i int) string { return dir + "/" + listKey(i) })
+}
+
+// puts makes n objects of no bytes with 32 clients.
+func (l load) puts(n int, key func(i int) string) error {
 	next := make(chan int)
 	go func() {
 		defer close(next)
-		for i := from; i < to; i++ {
+		for i := range n {
 			next <- i
 		}
 	}()
@@ -171,7 +181,7 @@ func (l load) fill(from, to int) error {
 		wg.Go(func() {
 			for i := range next {
 				if errs[w] == nil {
-					errs[w] = l.put(listKey(i), nil)
+					errs[w] = l.put(key(i), nil)
 				}
 			}
 		})

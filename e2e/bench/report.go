@@ -27,7 +27,7 @@ type report struct {
 func newReport(reps int) *report { return &report{reps: reps} }
 
 // lessIsBetter are the units of which a smaller value is the better one.
-var lessIsBetter = []string{"s", "ms", "s/GiB", "KiB"}
+var lessIsBetter = []string{"s", "ms", "s/GiB", "KiB", "us"}
 
 func (r *report) add(row, what, unit, target string, value float64) {
 	r.samples = append(r.samples, sample{row, what, unit, target, value})
