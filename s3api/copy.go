@@ -35,8 +35,11 @@ func sumDocs(c namespace.Checksums) []sumDoc {
 	return docs
 }
 
-// source reads x-amz-copy-source.
+// source reads x-amz-copy-source. Two are refused: split at a comma, one could become another that is signed as well.
 func (q *request) source() (header.CopySource, error) {
+	if len(q.r.Header.Values(copySource)) > 1 {
+		return header.CopySource{}, s3err.New(s3err.InvalidArgument, "The header x-amz-copy-source may appear only once.")
+	}
 	return header.ParseCopySource(q.r.Header.Get(copySource))
 }
 

@@ -188,6 +188,7 @@ func (q *request) putRetention() error {
 	if err != nil {
 		return err
 	}
+	q.lock = map[string]string{"object-lock-mode": doc.Mode, "object-lock-retain-until-date": doc.Until}
 	id, err := q.view.SetRetention(q.ctx(), q.bucket, q.key, version, r, q.bypass())
 	if err != nil {
 		return err
@@ -236,6 +237,7 @@ func (q *request) putLegalHold() error {
 	if doc.Status != "ON" && doc.Status != "OFF" {
 		return malformedXML()
 	}
+	q.lock = map[string]string{"object-lock-legal-hold": doc.Status}
 	id, err := q.view.SetLegalHold(q.ctx(), q.bucket, q.key, version, doc.Status == "ON")
 	if err != nil {
 		return err

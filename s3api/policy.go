@@ -3,6 +3,7 @@ package s3api
 import (
 	"encoding/xml"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -117,8 +118,7 @@ func (q *request) conditionValues(key string) []string {
 var (
 	fromQuery  = map[string]string{"prefix": "prefix", "delimiter": "delimiter", "max-keys": "max-keys", "versionid": "versionId"}
 	fromHeader = []string{
-		"x-amz-acl", "x-amz-copy-source", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write",
-		"x-amz-grant-write-acp", "x-amz-metadata-directive", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
+		"x-amz-acl", "x-amz-copy-source", "x-amz-metadata-directive", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
 		"x-amz-server-side-encryption-customer-algorithm", "x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-content-sha256",
 		"x-amz-object-ownership", "if-match", "if-none-match",
 	}
@@ -126,17 +126,44 @@ var (
 		"object-lock-legal-hold": "X-Amz-Object-Lock-Legal-Hold"}
 )
 
+// first is the one of several values that the handlers act on: a condition must not hold for another one.
+func first(values []string) []string { return values[:min(len(values), 1)] }
+
+// retentionDays is how long the request asks to retain, in days that have begun.
+func (q *request) retentionDays() []string {
+	until := first(q.s3Values("object-lock-retain-until-date"))
+	if len(until) == 0 {
+		return nil
+	}
+	t, err := lockTime(until[0])
+	if err != nil {
+		return nil // the handler refuses it
+	}
+	return []string{strconv.FormatFloat(math.Ceil(t.Sub(q.s.o.Now()).Hours()/24), 'f', 0, 64)}
+}
+
 func (q *request) s3Values(name string) []string {
 	if param, ok := fromQuery[name]; ok {
-		return q.query[param]
+		return first(q.query[param])
+	}
+	if _, grant := grantHeaders[http.CanonicalHeaderKey(name)]; grant { // of which all count
+		if all := q.r.Header.Values(name); len(all) > 0 {
+			return []string{strings.Join(all, ", ")}
+		}
+		return nil
 	}
 	if slices.Contains(fromHeader, name) {
-		return q.r.Header.Values(name)
+		return first(q.r.Header.Values(name))
 	}
 	if header, ok := fromLock[name]; ok {
-		return q.r.Header.Values(header)
+		if v := q.lock[name]; v != "" {
+			return []string{v}
+		}
+		return first(q.r.Header.Values(header))
 	}
 	switch {
+	case name == "object-lock-remaining-retention-days":
+		return q.retentionDays()
 	case name == "authtype" && q.identity != nil:
 		switch q.identity.Mechanism {
 		case sigv4.Header, sigv4.HeaderV2:

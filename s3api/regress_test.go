@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"k3fs/tenancy"
 )
 
 // The tests here are named after published vulnerabilities of this kind of server.
@@ -167,4 +169,48 @@ func TestRegressionDeniedBypass(t *testing.T) {
 	w.want(204, http.MethodDelete, "/bucket?policy", "", nil)
 	w.refuse(403, "AccessDenied", "DELETE", "/bucket/k?versionId="+version, "", nil)
 	w.want(204, "DELETE", "/bucket/k?versionId="+version, "", pass)
+}
+
+// A condition of a policy holds for the value that the request is served by, and not for another one beside it.
+func TestRegressionRepeatedConditionValues(t *testing.T) {
+	w := newWorld(t)
+	w.want(200, http.MethodPut, "/bucket", "", nil)
+	w.want(200, http.MethodPut, "/bucket?ownershipControls", aclsOn, nil)
+	w.want(200, http.MethodPut, "/bucket/a/secret", "x", nil)
+	w.want(204, http.MethodPut, "/bucket?policy", `{"Statement":[
+		{"Effect":"Allow","Principal":"*","Action":"s3:ListBucket","Resource":"arn:aws:s3:::bucket","Condition":{"StringLike":{"s3:prefix":"pub/*"}}},
+		{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"s3:x-amz-acl":"private"}}},
+		{"Effect":"Deny","Principal":"*","Action":["s3:PutObject","s3:PutObjectAcl"],"Resource":"arn:aws:s3:::bucket/*","Condition":{"StringLike":{"s3:x-amz-grant-read":"*AllUsers*"}}}]}`, nil)
+	for _, cred := range []*tenancy.Credentials{&w.them, nil} {
+		w.as(cred, 200, http.MethodGet, "/bucket?prefix=pub/", "", nil)
+		w.as(cred, 403, http.MethodGet, "/bucket?prefix=a/&prefix=pub/", "", nil)
+		w.as(cred, 200, http.MethodGet, "/bucket?prefix=pub/&prefix=z/", "", nil)
+		w.as(cred, 200, http.MethodPut, "/bucket/"+map[bool]string{true: "a", false: "b"}[cred == nil], "x", http.Header{"X-Amz-Acl": {"private"}})
+		w.as(cred, 403, http.MethodPut, "/bucket/new", "x", http.Header{"X-Amz-Acl": {"public-read", "private"}})
+	}
+	w.want(403, http.MethodPut, "/bucket/new", "x", http.Header{"X-Amz-Grant-Read": {`id="` + w.theirs.Canonical() + `"`, `uri="http://acs.amazonaws.com/groups/global/AllUsers"`}})
+	w.want(404, http.MethodGet, "/bucket/new", "", nil)
+	w.refuse(400, "InvalidArgument", http.MethodPut, "/bucket/new", "", http.Header{"X-Amz-Copy-Source": {"bucket/a/secret", "bucket/other"}})
+}
+
+// A policy bounds what a lock may be, by header as by document (AWS's user guide: "Managing Object Lock").
+func TestRegressionLockConditions(t *testing.T) {
+	w := newWorld(t)
+	w.want(200, http.MethodPut, "/bucket", "", h("x-amz-bucket-object-lock-enabled", "true"))
+	w.want(200, http.MethodPut, "/bucket/k", "x", nil)
+	w.want(204, http.MethodPut, "/bucket?policy", `{"Statement":[
+		{"Effect":"Deny","Principal":"*","Action":["s3:PutObjectRetention"],"Resource":"arn:aws:s3:::bucket/*","Condition":{"NumericGreaterThan":{"s3:object-lock-remaining-retention-days":"10"}}},
+		{"Effect":"Deny","Principal":"*","Action":["s3:PutObjectRetention"],"Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"s3:object-lock-mode":"COMPLIANCE"}}},
+		{"Effect":"Deny","Principal":"*","Action":["s3:PutObjectLegalHold"],"Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"s3:object-lock-legal-hold":"ON"}}}]}`, nil)
+	for mode, days := range map[string]int{"GOVERNANCE": 12, "COMPLIANCE": 1} {
+		until := time.Now().AddDate(0, 0, days).UTC().Format(time.RFC3339)
+		w.refuse(403, "AccessDenied", http.MethodPut, "/bucket/k?retention", "<Retention><Mode>"+mode+"</Mode><RetainUntilDate>"+until+"</RetainUntilDate></Retention>", nil)
+		w.refuse(403, "AccessDenied", http.MethodPut, "/bucket/new", "x", h("x-amz-object-lock-mode", mode, "x-amz-object-lock-retain-until-date", until))
+	}
+	w.refuse(403, "AccessDenied", http.MethodPut, "/bucket/k?legal-hold", "<LegalHold><Status>ON</Status></LegalHold>", nil)
+	w.refuse(403, "AccessDenied", http.MethodPut, "/bucket/new", "x", h("x-amz-object-lock-legal-hold", "ON"))
+	w.want(200, http.MethodPut, "/bucket/k?legal-hold", "<LegalHold><Status>OFF</Status></LegalHold>", nil)
+	until := time.Now().AddDate(0, 0, 9).UTC().Format(time.RFC3339)
+	w.want(200, http.MethodPut, "/bucket/k?retention", "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>"+until+"</RetainUntilDate></Retention>", nil)
+	w.refuse(400, "MalformedPolicy", http.MethodPut, "/bucket?policy", `{"Statement":{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::bucket","Condition":{"Bool":{"s3:secure":"false"}}}}`, nil)
 }

@@ -33,10 +33,11 @@ type request struct {
 	query       url.Values
 	identity    *sigv4.Identity[tenancy.Principal]
 	view        namespace.Objects
-	location    []string   // of CreateBucket, for the conditions of policies
-	tags        url.Values // of PutObjectTagging, for the conditions of policies
-	in          int64      // bytes read of the body
-	code        s3err.Code // of the error that was answered, or ""
+	location    []string          // of CreateBucket, for the conditions of policies
+	tags        url.Values        // of PutObjectTagging, for the conditions of policies
+	lock        map[string]string // of PutObjectRetention and PutObjectLegalHold, for the conditions of policies
+	in          int64             // bytes read of the body
+	code        s3err.Code        // of the error that was answered, or ""
 }
 
 func (q *request) ctx() context.Context { return q.r.Context() }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"k3fs/namespace"
 	"k3fs/tenancy"
 )
 
@@ -89,6 +90,40 @@ func TestBucketPolicy(t *testing.T) {
 	w.want(204, http.MethodDelete, "/bucket?policy", "", nil)
 	w.as(&w.them, 404, http.MethodGet, "/bucket/public/a", "", nil)
 	w.want(204, http.MethodDelete, "/bucket/public/a", "", nil)
+}
+
+// Listing is of the bucket, whatever part of it is listed: a Deny binds every prefix, through both doors.
+func TestPolicyOnListings(t *testing.T) {
+	w := newWorld(t)
+	w.want(200, http.MethodPut, "/bucket", "", nil)
+	w.want(200, http.MethodPut, "/bucket/a/b/k", "x", nil)
+	w.want(200, http.MethodPut, "/bucket/c/k", "x", nil)
+	of := func(condition string) string {
+		return `{"Statement":{"Effect":"Deny","Principal":"*","Action":["s3:ListBucket","s3:ListBucketVersions","s3:ListBucketMultipartUploads"],"Resource":"arn:aws:s3:::bucket"` + condition + `}}`
+	}
+	onMount := func(path ...string) error {
+		ino := namespace.RootIno
+		for _, name := range append([]string{"bucket"}, path...) {
+			a, err := w.mount().Lookup(t.Context(), ino, name)
+			if err != nil {
+				return err
+			}
+			ino = a.Ino
+		}
+		_, err := w.mount().ReadDir(t.Context(), ino, "", 10, false)
+		return err
+	}
+	require.NoError(t, onMount("a", "b"))
+	w.want(204, http.MethodPut, "/bucket?policy", of(""), nil)
+	for _, query := range []string{"", "prefix=a/", "list-type=2&prefix=a", "versions", "versions&prefix=a/", "uploads", "uploads&prefix=a/", "max-keys=0&prefix=a/"} {
+		w.refuse(403, "AccessDenied", http.MethodGet, "/bucket?"+query, "", nil)
+	}
+	require.Error(t, onMount("a", "b"))
+	w.want(204, http.MethodPut, "/bucket?policy", of(`,"Condition":{"StringLike":{"s3:prefix":"a/*"}}`), nil)
+	w.refuse(403, "AccessDenied", http.MethodGet, "/bucket?prefix=a/b/", "", nil)
+	w.want(200, http.MethodGet, "/bucket?prefix=c/", "", nil)
+	require.Error(t, onMount("a", "b"))
+	require.NoError(t, onMount("c"))
 }
 
 // A policy that denies everything can be taken back by the tenant's root, and by nobody else.

@@ -3,6 +3,7 @@ package tenancy
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"k3fs/tenancy/policy"
 )
@@ -129,8 +130,15 @@ func (q *asked) request(a Action, r *Resource) (*policy.Request, error) {
 			return nil, err
 		}
 	}
-	return &policy.Request{Who: q.p.who(), Action: string(a), Resource: r.name(), Values: q.p.values(r)}, nil
+	request := &policy.Request{Who: q.p.who(), Action: string(a), Resource: r.name(), Values: q.p.values(r)}
+	if r.ARN == "" && slices.Contains(listings, a) {
+		request.Resource = r.Bucket // what of it is listed is a condition's to say
+	}
+	return request, nil
 }
+
+// listings are asked about a part of a bucket's keys, and are of the bucket.
+var listings = []Action{ListBucket, ListBucketVersions, ListBucketUploads}
 
 // hold lets who has the permission, and whom of the tenant the bucket's policy allows it, and nobody whom that denies it.
 func (q *asked) hold(a Action, r *Resource, own, mine bool) (bool, error) {

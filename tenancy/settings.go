@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"k3fs/tenancy/policy"
 )
@@ -174,6 +175,9 @@ func (p Principal) values(r *Resource) func(key string) []string {
 		}
 		if p.Request != nil && p.Request.Values != nil {
 			return p.Request.Values(key)
+		}
+		if key == "s3:prefix" && r.Key != "" { // a directory's, on the mount
+			return []string{strings.TrimSuffix(r.Key, "/") + "/"}
 		}
 		return nil
 	}

@@ -85,10 +85,30 @@ func parseConditions(raw json.RawMessage) ([]condition, error) {
 	return all, nil
 }
 
+// keys are the condition keys of S3 ("Condition keys for Amazon S3" in the service authorization reference), without "s3:".
+// One that S3 does not know is refused: a Deny with a slip in its key would never bind. Those that end in '/' are
+// followed by a tag's name.
+var keys = strings.Fields(`accessgrantsinstancearn accesspointnetworkorigin authtype buckettag/ dataaccesspointaccount dataaccesspointarn delimiter
+	destinationregion existingjoboperation existingjobpriority existingobjecttag/ if-match if-none-match inventoryaccessibleoptionalfields
+	isreplicationpauserequest jobsuspendedcause locationconstraint max-keys object-lock-legal-hold object-lock-mode
+	object-lock-remaining-retention-days object-lock-retain-until-date objectcreationoperation prefix requestjoboperation requestjobpriority
+	requestobjecttag/ requestobjecttagkeys resourceaccount signatureage signatureversion tlsversion versionid x-amz-acl x-amz-content-sha256
+	x-amz-copy-source x-amz-grant-full-control x-amz-grant-read x-amz-grant-read-acp x-amz-grant-write x-amz-grant-write-acp
+	x-amz-metadata-directive x-amz-object-ownership x-amz-server-side-encryption x-amz-server-side-encryption-aws-kms-key-id
+	x-amz-server-side-encryption-customer-algorithm x-amz-storage-class x-amz-website-redirect-location`)
+
+func knownKey(key string) bool {
+	name, tag, tagged := strings.Cut(strings.TrimPrefix(key, "s3:"), "/")
+	if tagged {
+		name += "/"
+	}
+	return slices.Contains(keys, name) && (!tagged || tag != "")
+}
+
 func parseCondition(operator, key string, raw json.RawMessage) (c condition, err error) {
 	c.key = fold(key)
 	prefix, _, _ := strings.Cut(c.key, ":")
-	if prefix != "aws" && prefix != "s3" && prefix != "k3fs" || len(c.key) == len(prefix) {
+	if prefix != "aws" && prefix != "s3" && prefix != "k3fs" || len(c.key) == len(prefix) || prefix == "s3" && !knownKey(c.key) {
 		return c, bad("Policy has an invalid condition key")
 	}
 	if c.wanted, err = texts(raw, true); err != nil {

@@ -113,7 +113,7 @@ func TestEvaluate(t *testing.T) {
 		{doc(`"Condition":{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`), with("aws:sourceip", "11.1.2.3"), Allow},
 		{doc(`"Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`), with("aws:sourceip", "::ffff:10.1.2.3"), Allow},
 		{doc(`"Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:user/b*"}}`), with("aws:principalarn", "arn:aws:iam::2:user/bob"), Allow},
-		{doc(`"Condition":{"BinaryEquals":{"s3:x":"aGk="}}`), with("s3:x", "aGk="), Allow},
+		{doc(`"Condition":{"BinaryEquals":{"s3:prefix":"aGk="}}`), with("s3:prefix", "aGk="), Allow},
 		{doc(`"Condition":{"Null":{"s3:x-amz-acl":"true"}}`), get, Allow},
 		{doc(`"Condition":{"Null":{"s3:x-amz-acl":"false"}}`), get, Undecided},
 		{doc(`"Condition":{"ForAllValues:StringEquals":{"s3:RequestObjectTagKeys":["a","b"]}}`), with("s3:requestobjecttagkeys", "a", "s3:requestobjecttagkeys", "b"), Allow},
