@@ -21,11 +21,26 @@ import (
 // What is done about locks and holds goes into the tenant's audit log (internal/audit) in the update that does it.
 // Refusals are no updates: they are noted in memory, those that are alike as one, and stored once a minute.
 
-// auditLog is a tenant's log, whose head the tenant's key authenticates.
+// auditLog is a tenant's log, whose head the tenant's key authenticates; when that was destroyed, the first tenant's.
 func (fs *FS) auditLog(tenant tenancy.TenantID) (*audit.Log, error) {
-	epoch, err := fs.auth.Current(chunkstore.Domain(tenant))
-	return &audit.Log{Prefix: key(kAudit, uint64(tenant)), Tenant: uint64(tenant), Epoch: epoch, Key: func(epoch uint32) ([]byte, error) {
-		root, err := fs.auth.DataKey(chunkstore.Domain(tenant), epoch)
+	by := tenancy.TenantID(0)
+	if fs.erased(tenant) {
+		by = tenancy.FirstTenant
+	}
+	return fs.auditLogBy(tenant, by)
+}
+
+// auditLogBy is a tenant's log, whose next head the key of by authenticates; 0: its own.
+func (fs *FS) auditLogBy(tenant, by tenancy.TenantID) (*audit.Log, error) {
+	owner := func(by uint64) chunkstore.Domain {
+		if by == 0 {
+			return domain(tenant)
+		}
+		return chunkstore.Domain(by)
+	}
+	epoch, err := fs.auth.Current(owner(uint64(by)))
+	return &audit.Log{Prefix: key(kAudit, uint64(tenant)), Tenant: uint64(tenant), By: uint64(by), Epoch: epoch, Key: func(by uint64, epoch uint32) ([]byte, error) {
+		root, err := fs.auth.DataKey(owner(by), epoch)
 		if err != nil {
 			return nil, err
 		}

@@ -52,6 +52,9 @@ func (fs *FS) anyBucket(r metastore.Reader, name string) (*bucketDir, error) {
 	if b.rec, err = getInode(r, b.ino); err != nil {
 		return nil, err
 	}
+	if fs.erased(b.owner()) {
+		return nil, of(NoBucket)
+	}
 	b.settings, err = fs.settingsOf(r, b.ino)
 	return b, err
 }

@@ -48,6 +48,9 @@ func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, au
 	}
 	err := kv.View(ctx, func(r metastore.Reader) error {
 		c.r = r
+		if err := c.fs.loadErased(r); err != nil {
+			return err
+		}
 		for _, step := range []func() error{
 			c.super, c.inodes, c.zombieTable, c.treeTable, c.entries, c.linkTable, c.buckets, c.small,
 			c.uploadTables, c.orphans, c.versions, c.shared, c.pages, c.objParts, c.tree, c.locks, c.extents, c.usage,

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"k3fs/chunkstore"
+	"k3fs/tenancy"
 )
 
 // place is where an extent is.
@@ -33,6 +34,9 @@ func (c *checker) content(d chunkstore.Domain, rec *contentRec, dropped bool, ow
 	}
 	c.contents[id] = true
 	l, err := c.fs.loadContent(c.r, rec)
+	if errors.Is(err, tenancy.ErrNoKey) && c.fs.erased(tenancy.TenantID(d)) {
+		return // nobody can read it any more
+	}
 	if err != nil {
 		c.problem("content", "content %d of %s %d: %v", id, owner, number, err)
 		return
@@ -114,7 +118,7 @@ func (c *checker) extents() error {
 			c.problem("extent", "extent %d/%d is noted with %d references, %d bytes, tenant %d; it has %d, %d, %d",
 				e.Segment, e.Offset, rec.Refs, rec.Length, rec.Domain, u.refs, u.length, u.domain)
 		}
-		if u.live {
+		if u.live && !c.fs.erased(tenancy.TenantID(rec.Domain)) {
 			return c.data(chunkstore.Domain(rec.Domain), e)
 		}
 		return nil

@@ -88,6 +88,7 @@ type FS struct {
 
 	reaper  reaper
 	rekeyer rekeyer
+	shreds  shreds
 	census  census
 	quotas  quotas
 
@@ -143,6 +144,9 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 		return nil, fmt.Errorf("namespace: reading usage and quotas: %w", err)
 	}
 	fs.opening = true
+	if err := fs.kv.View(ctx, fs.loadErased); err != nil {
+		return nil, fmt.Errorf("namespace: reading which tenants were erased: %w", err)
+	}
 	if err := fs.recover(ctx); err != nil {
 		return nil, err
 	}

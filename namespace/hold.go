@@ -206,6 +206,9 @@ func (v *View) placeHold(ctx context.Context, h Hold) (Hold, error) {
 	}
 	v.fs.holding.note(v.who.Tenant)
 	err = v.update(ctx, metastore.Durable, func(t *txn) error {
+		if err := t.fs.shreds.mayLock(v.who.Tenant); err != nil {
+			return err
+		}
 		rec := holdRec{Prefix: h.Prefix, Reason: h.Reason, Tag: h.Tag, By: v.who.Account, Period: int64(h.Period), Created: t.fs.trusted()}
 		if !h.Until.IsZero() {
 			rec.Until = nanos(h.Until)

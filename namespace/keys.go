@@ -45,6 +45,8 @@ import (
 //	nu tenant(8) bucket(8) 'b' or 'i' prefix     counter          bytes or inodes charged to a tenant (bucket 0), a bucket, a prefix with a quota
 //	np upload(16)                                counter          bytes of the parts of an upload in progress
 //	nq tenant(8) bucket(8) prefix                quotaRec         a quota
+//	nz tenant(8)                                 JSON             a tenant whose keys were destroyed (shred.go)
+//	ny tenant(8)                                 JSON             a request to erase a tenant in spite of locks and holds
 //	nK content(8)                                sharedRec        how many inodes have a content that several may have
 const (
 	kSuper    = "nS"
@@ -73,6 +75,8 @@ const (
 	kClock    = "nM"
 	kNull     = "nN"
 	kShared   = "nK"
+	kErased   = "nz"
+	kErasure  = "ny"
 	kUsage    = "nu"
 	kUploaded = "np"
 	kQuota    = "nq"

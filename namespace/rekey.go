@@ -211,7 +211,7 @@ func (fs *FS) rekeyAll(ctx context.Context) error {
 		})
 		failed = errors.Join(failed, err)
 	}
-	return failed
+	return errors.Join(failed, fs.wipeAll(ctx))
 }
 
 // rekey seals everything of a tenant under its newest key, and destroys the older ones.
@@ -247,6 +247,11 @@ func (fs *FS) rekey(ctx context.Context, tenant tenancy.TenantID, older []uint32
 				return err
 			}
 		}
+		if tenant == tenancy.FirstTenant {
+			if err := t.renewErased(); err != nil {
+				return err
+			}
+		}
 		return t.recordOf(tenant, audit.Event{Event: "key.rotated", Detail: "nothing is left under the older keys, which are destroyed"})
 	})
 	fs.keys.KeysChanged(tenant)
@@ -254,6 +259,18 @@ func (fs *FS) rekey(ctx context.Context, tenant tenancy.TenantID, older []uint32
 	if err == nil {
 		fs.log.Info("namespace: a tenant's key was changed", "tenant", tenant, "older", older)
 	}
+	return err
+}
+
+// renewErased makes the heads of erased tenants' logs, for which the first tenant's key vouches, its newest's.
+func (t *txn) renewErased() (err error) {
+	t.fs.shreds.gone.Range(func(tenant, _ any) bool {
+		var log *audit.Log
+		if log, err = t.fs.auditLog(tenant.(tenancy.TenantID)); err == nil {
+			err = log.Renew(t)
+		}
+		return err == nil
+	})
 	return err
 }
 

@@ -28,6 +28,9 @@ func (t *txn) putInode(ino Ino, n *inodeRec) error {
 		return err
 	}
 	if n.Lock != nil {
+		if err := t.fs.shreds.mayLock(tenancy.TenantID(n.Owner)); err != nil {
+			return err
+		}
 		if err := t.raiseFor(ino, n); err != nil {
 			return err
 		}

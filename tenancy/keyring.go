@@ -53,6 +53,11 @@ func (t *Tenancy) epochOf(ctx context.Context, id TenantID) (uint32, error) {
 		return epoch, nil
 	}
 	one, err := t.Tenant(ctx, id)
+	if errors.Is(err, ErrNoTenant) { // what outlives a tenant is under its last key
+		if one.Epoch, err = t.lastEpoch(ctx, id); err == nil && one.Epoch == 0 {
+			err = fmt.Errorf("%w: number %d", ErrNoTenant, id)
+		}
+	}
 	if err != nil {
 		return 0, err
 	}

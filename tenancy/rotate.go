@@ -95,7 +95,10 @@ func (t *Tenancy) finishRotation(ctx context.Context, path string, lock Lock) er
 
 func (t *Tenancy) nodeKeys() *NodeKeys { return t.keys.Load() }
 
+// setNodeKeys waits for changes of records that seal under the generation before.
 func (t *Tenancy) setNodeKeys(k *NodeKeys) {
+	t.changing.Lock()
+	defer t.changing.Unlock()
 	t.keys.Store(k)
 	t.ring.all.Store(&k.generation)
 }

@@ -57,6 +57,18 @@ func (t *Tenancy) KeyEpochs(r metastore.Reader, tenant TenantID) (all []uint32, 
 	return all, err
 }
 
+// lastEpoch is the last epoch whose key the tenant has; 0: it has none.
+func (t *Tenancy) lastEpoch(ctx context.Context, tenant TenantID) (last uint32, err error) {
+	err = t.kv.View(ctx, func(r metastore.Reader) error {
+		all, err := t.KeyEpochs(r, tenant)
+		if last = 0; len(all) > 0 {
+			last = all[len(all)-1]
+		}
+		return err
+	})
+	return last, err
+}
+
 // DropKey destroys a tenant's key of an epoch that is not in force, in an update. Nothing may be sealed under it.
 func (t *Tenancy) DropKey(txn metastore.Txn, tenant TenantID, epoch uint32) error {
 	one, err := getTenant(txn, tenant)

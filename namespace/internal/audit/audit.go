@@ -52,7 +52,8 @@ type Head struct {
 	Tenant uint64 `json:"tenant"`
 	Seq    uint64 `json:"head"` // of the last record; 0: there is none
 	Hash   string `json:"hash"`
-	Epoch  uint32 `json:"epoch"` // of the key of the MAC
+	By     uint64 `json:"by,omitempty"` // the tenant whose key the MAC's is; 0: the log's own
+	Epoch  uint32 `json:"epoch"`        // of the key of the MAC
 	MAC    string `json:"mac"`
 }
 
@@ -60,8 +61,9 @@ type Head struct {
 type Log struct {
 	Prefix []byte
 	Tenant uint64
-	Epoch  uint32 // of the key of a new head's MAC
-	Key    func(epoch uint32) ([]byte, error)
+	By     uint64 // the tenant whose key makes a new head's MAC; 0: the log's own
+	Epoch  uint32 // of that key
+	Key    func(by uint64, epoch uint32) ([]byte, error)
 }
 
 // ErrTampered is wrapped by every error that says that a log is not as it was written.
@@ -72,12 +74,15 @@ func tampered(format string, args ...any) error {
 }
 
 func (l *Log) mac(h Head) (string, error) {
-	k, err := l.Key(h.Epoch)
+	k, err := l.Key(h.By, h.Epoch)
 	if err != nil {
 		return "", err
 	}
 	m := hmac.New(sha256.New, k)
 	fmt.Fprintf(m, "k3fs audit head 1\n%d %d %s", h.Tenant, h.Seq, h.Hash)
+	if h.By != 0 {
+		fmt.Fprintf(m, " by %d", h.By)
+	}
 	return hex.EncodeToString(m.Sum(nil)), nil
 }
 
@@ -130,15 +135,28 @@ func (l *Log) Append(t metastore.Txn, e Event) error {
 	if err != nil {
 		return err
 	}
-	next := Head{Tenant: l.Tenant, Seq: h.Seq + 1, Hash: hash, Epoch: l.Epoch}
-	if next.MAC, err = l.mac(next); err != nil {
+	if err := t.Set(l.recordKey(h.Seq+1), line); err != nil {
 		return err
 	}
-	head, err := json.Marshal(next)
+	return l.putHead(t, Head{Tenant: l.Tenant, Seq: h.Seq + 1, Hash: hash})
+}
+
+// Renew makes the MAC of the head anew, with the key of now.
+func (l *Log) Renew(t metastore.Txn) error {
+	h, err := l.Head(t)
+	if err != nil || h.Seq == 0 {
+		return err
+	}
+	return l.putHead(t, h)
+}
+
+func (l *Log) putHead(t metastore.Txn, h Head) (err error) {
+	h.By, h.Epoch = l.By, l.Epoch
+	if h.MAC, err = l.mac(h); err != nil {
+		return err
+	}
+	head, err := json.Marshal(h)
 	if err != nil {
-		return err
-	}
-	if err := t.Set(l.recordKey(next.Seq), line); err != nil {
 		return err
 	}
 	return t.Set(l.Prefix, head)

@@ -26,8 +26,8 @@ func written(t *testing.T) (*memkv.Store, *Log) {
 	return kv, l
 }
 
-func keyOf(key string) func(uint32) ([]byte, error) {
-	return func(uint32) ([]byte, error) { return []byte(key), nil }
+func keyOf(key string) func(uint64, uint32) ([]byte, error) {
+	return func(uint64, uint32) ([]byte, error) { return []byte(key), nil }
 }
 
 func update(t *testing.T, kv metastore.Store, fn func(metastore.Txn) error) {
