@@ -220,7 +220,7 @@ func (v *View) placeHold(ctx context.Context, h Hold) (Hold, error) {
 		if b != nil {
 			rec.Bucket = uint64(b.ino)
 		}
-		if err := v.fs.withinCap(v.who.Tenant, max(rec.Until-rec.Created, rec.Period)); err != nil {
+		if err := v.fs.withinCap(t, v.who.Tenant, max(rec.Until-rec.Created, rec.Period)); err != nil {
 			return err
 		}
 		// The clock must not show an earlier time, after a crash, than the hold's.
@@ -418,12 +418,4 @@ func (v *View) Holds(ctx context.Context) (list []Hold, err error) {
 	})
 	slices.SortFunc(list, func(a, b Hold) int { return a.Created.Compare(b.Created) })
 	return list, fail("list holds", "", err)
-}
-
-// withinCap refuses to lock data for longer than the tenant may.
-func (fs *FS) withinCap(t tenancy.TenantID, length int64) error {
-	if most := fs.locks.MaxRetention(t); most > 0 && length > int64(most) {
-		return because(Invalid, "that is longer than the %s that data may be retained here", most)
-	}
-	return nil
 }

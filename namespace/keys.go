@@ -72,6 +72,7 @@ const (
 	kHold     = "nH"
 	kAudit    = "nJ"
 	kLockedTo = "nY"
+	kCap      = "nr"
 	kClock    = "nM"
 	kNull     = "nN"
 	kShared   = "nK"

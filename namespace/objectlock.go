@@ -100,7 +100,7 @@ func (v *View) askedLock(r metastore.Reader, b *bucketDir, objectKey string, o *
 		return nil, err
 	}
 	l.Mode, l.Until = uint8(o.Mode), nanos(o.Until)
-	return l, v.fs.checkRetention(b.owner(), o.Retention)
+	return l, v.fs.checkRetention(r, b.owner(), o.Retention)
 }
 
 // checkAsked is askedLock before a body is read; the update asks again.
@@ -118,7 +118,7 @@ func (v *View) checkAsked(ctx context.Context, bucket, objectKey string, o *Obje
 }
 
 // checkRetention says whether data can be retained so, beginning now.
-func (fs *FS) checkRetention(t tenancy.TenantID, to Retention) error {
+func (fs *FS) checkRetention(r metastore.Reader, t tenancy.TenantID, to Retention) error {
 	now := fs.trusted()
 	switch {
 	case to.Mode == NoRetention:
@@ -128,7 +128,7 @@ func (fs *FS) checkRetention(t tenancy.TenantID, to Retention) error {
 	case nanos(to.Until) <= now:
 		return because(Invalid, "The retain until date must be in the future!")
 	}
-	return fs.withinCap(t, nanos(to.Until)-now)
+	return fs.withinCap(r, t, nanos(to.Until)-now)
 }
 
 // openLockable finds a version of a bucket with Object Lock, for who may do a.
@@ -198,7 +198,7 @@ func (v *View) mayBypass(r metastore.Reader, b *bucketDir, objectKey, version st
 
 // retain changes the retention of an inode's version, and records it.
 func (t *txn) retain(v *View, ino Ino, n *inodeRec, to Retention, bypass bool) error {
-	if err := t.fs.checkRetention(tenancy.TenantID(n.Owner), to); err != nil {
+	if err := t.fs.checkRetention(t, tenancy.TenantID(n.Owner), to); err != nil {
 		return err
 	}
 	var l lockRec
@@ -301,7 +301,7 @@ func (v *View) ChangeLockConfig(ctx context.Context, bucket string, c LockConfig
 			return of(NoVersioning)
 		}
 		if d := c.lock(0); d != nil {
-			if err := t.fs.withinCap(b.owner(), d.Until); err != nil {
+			if err := t.fs.withinCap(t, b.owner(), d.Until); err != nil {
 				return err
 			}
 		}

@@ -173,6 +173,11 @@ type holdRec struct {
 	Tag     string `msg:"t,omitempty"` // the regime that it stands for; then it stays while there are data
 }
 
+// capRec bounds for how long a tenant may lock data.
+type capRec struct {
+	Most int64 `msg:"m"` // nanoseconds
+}
+
 // holdsRec is remade whenever the holds of a tenant change: who has read it knows them.
 type holdsRec struct {
 	Nonce uint64 `msg:"n"`

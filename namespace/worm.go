@@ -58,7 +58,7 @@ func (t *txn) commit(v *View, ino Ino, n *inodeRec, until int64) error {
 	if n.Lock != nil {
 		l = *n.Lock
 	}
-	if err := t.fs.withinCap(tenancy.TenantID(n.Owner), until-t.fs.trusted()); err != nil {
+	if err := t.fs.withinCap(t, tenancy.TenantID(n.Owner), until-t.fs.trusted()); err != nil {
 		return err
 	}
 	l.Strict = true

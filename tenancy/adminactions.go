@@ -2,16 +2,17 @@ package tenancy
 
 // The actions of the node: they are done by accounts of the first tenant, which operates it, for all tenants.
 const (
-	CreateTenant   Action = "k3fs:CreateTenant"
-	ListTenants    Action = "k3fs:ListTenants"
-	GetTenant      Action = "k3fs:GetTenant"
-	UpdateTenant   Action = "k3fs:UpdateTenant" // suspend and resume
-	DeleteTenant   Action = "k3fs:DeleteTenant"
-	PutTenantQuota Action = "k3fs:PutTenantQuota"
-	GetNode        Action = "k3fs:GetNode"
-	ConfirmClock   Action = "k3fs:ConfirmClock"
-	Maintain       Action = "k3fs:Maintain"
-	RotateNodeKeys Action = "k3fs:RotateNodeKeys"
+	CreateTenant    Action = "k3fs:CreateTenant"
+	ListTenants     Action = "k3fs:ListTenants"
+	GetTenant       Action = "k3fs:GetTenant"
+	UpdateTenant    Action = "k3fs:UpdateTenant" // suspend and resume
+	DeleteTenant    Action = "k3fs:DeleteTenant"
+	PutTenantQuota  Action = "k3fs:PutTenantQuota"
+	PutRetentionCap Action = "k3fs:PutRetentionCap" // the longest for which a tenant may lock data
+	GetNode         Action = "k3fs:GetNode"
+	ConfirmClock    Action = "k3fs:ConfirmClock"
+	Maintain        Action = "k3fs:Maintain"
+	RotateNodeKeys  Action = "k3fs:RotateNodeKeys"
 )
 
 // The actions of a tenant on what is its own.

@@ -42,7 +42,7 @@ func TestAllow(t *testing.T) {
 func TestAllowAdministration(t *testing.T) {
 	const other TenantID = 2
 	plain := Principal{Tenant: FirstTenant, Account: "ci", AccessKey: "AK"}
-	for _, a := range []Action{CreateTenant, ListTenants, GetTenant, UpdateTenant, DeleteTenant, PutTenantQuota, GetNode, ConfirmClock, Maintain, RotateNodeKeys} {
+	for _, a := range []Action{CreateTenant, ListTenants, GetTenant, UpdateTenant, DeleteTenant, PutTenantQuota, PutRetentionCap, GetNode, ConfirmClock, Maintain, RotateNodeKeys} {
 		require.NoError(t, Allow(Root(FirstTenant), a, Resource{}), a)
 		for _, who := range []Principal{Root(other), plain, {}, {Root: true}} {
 			require.ErrorIs(t, Allow(who, a, Resource{}), ErrDenied, a)
