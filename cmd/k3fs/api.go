@@ -41,6 +41,10 @@ type services struct {
 	holds    adminv1connect.HoldServiceClient
 	audit    adminv1connect.AuditServiceClient
 	node     adminv1connect.NodeServiceClient
+	tenants  adminv1connect.TenantServiceClient
+	policies adminv1connect.PolicyServiceClient
+	usage    adminv1connect.UsageServiceClient
+	keys     adminv1connect.KeyServiceClient
 }
 
 // connect finds the daemon. Nothing is sent yet.
@@ -68,6 +72,10 @@ func servicesOf(t adminclient.Target) (*services, error) {
 		holds:    adminv1connect.NewHoldServiceClient(client, t.URL(), explained),
 		audit:    adminv1connect.NewAuditServiceClient(client, t.URL(), explained),
 		node:     adminv1connect.NewNodeServiceClient(client, t.URL(), explained),
+		tenants:  adminv1connect.NewTenantServiceClient(client, t.URL(), explained),
+		policies: adminv1connect.NewPolicyServiceClient(client, t.URL(), explained),
+		usage:    adminv1connect.NewUsageServiceClient(client, t.URL(), explained),
+		keys:     adminv1connect.NewKeyServiceClient(client, t.URL(), explained),
 	}, nil
 }
 
@@ -178,6 +186,17 @@ func explain(err error, t adminclient.Target) error {
 		return fmt.Errorf("%s: ask an administrator of the tenant for the role or a policy that allows it", text)
 	}
 	return errors.New(text)
+}
+
+// verb is a command that asks the API.
+func (a *api) verb(use, short string, args cobra.PositionalArgs, run func(cmd *cobra.Command, s *services, args []string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
+		s, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return run(cmd, s, args)
+	}}
 }
 
 // group is a command that only has others.

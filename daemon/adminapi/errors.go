@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 
 	"connectrpc.com/connect"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -51,6 +52,8 @@ var tenancyCodes = []struct {
 	{tenancy.ErrDenied, connect.CodePermissionDenied, "Access"},
 	{tenancy.ErrNoTenant, connect.CodeNotFound, "NoTenant"},
 	{tenancy.ErrNoAccount, connect.CodeNotFound, "NoAccount"},
+	{tenancy.ErrNoPolicy, connect.CodeNotFound, "NoPolicy"},
+	{tenancy.ErrInUse, connect.CodeFailedPrecondition, "InUse"},
 	{tenancy.ErrNoSuchKey, connect.CodeNotFound, "NoAccessKey"},
 	{tenancy.ErrExists, connect.CodeAlreadyExists, "Exists"},
 	{tenancy.ErrInvalid, connect.CodeInvalidArgument, "Invalid"},
@@ -75,7 +78,7 @@ func failure(err error) *connect.Error {
 	}
 	for _, known := range tenancyCodes {
 		if errors.Is(err, known.err) {
-			return withReason(known.code, err, known.reason)
+			return withReason(known.code, errors.New(strings.TrimPrefix(err.Error(), "tenancy: ")), known.reason)
 		}
 	}
 	return connect.NewError(connect.CodeInternal, internalError{err})

@@ -97,6 +97,18 @@ type mountService func(...connect.HandlerOption) (string, http.Handler)
 func (s *Server) services() []mountService {
 	return []mountService{
 		func(o ...connect.HandlerOption) (string, http.Handler) {
+			return adminv1connect.NewTenantServiceHandler(tenants{s}, o...)
+		},
+		func(o ...connect.HandlerOption) (string, http.Handler) {
+			return adminv1connect.NewPolicyServiceHandler(policies{s}, o...)
+		},
+		func(o ...connect.HandlerOption) (string, http.Handler) {
+			return adminv1connect.NewUsageServiceHandler(usage{s}, o...)
+		},
+		func(o ...connect.HandlerOption) (string, http.Handler) {
+			return adminv1connect.NewKeyServiceHandler(keys{s}, o...)
+		},
+		func(o ...connect.HandlerOption) (string, http.Handler) {
 			return adminv1connect.NewAccountServiceHandler(accounts{s}, o...)
 		},
 		func(o ...connect.HandlerOption) (string, http.Handler) {
@@ -120,8 +132,9 @@ func (s *Server) services() []mountService {
 // Files are the protobuf files of the API.
 func Files() []protoreflect.FileDescriptor {
 	return []protoreflect.FileDescriptor{
-		adminv1.File_k3fs_admin_v1_accounts_proto, adminv1.File_k3fs_admin_v1_buckets_proto,
-		adminv1.File_k3fs_admin_v1_objects_proto, adminv1.File_k3fs_admin_v1_node_proto,
+		adminv1.File_k3fs_admin_v1_tenants_proto, adminv1.File_k3fs_admin_v1_accounts_proto, adminv1.File_k3fs_admin_v1_buckets_proto,
+		adminv1.File_k3fs_admin_v1_objects_proto,
+		adminv1.File_k3fs_admin_v1_usage_proto, adminv1.File_k3fs_admin_v1_node_proto,
 	}
 }
 

@@ -9,6 +9,8 @@ package adminv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -136,11 +138,1783 @@ func (x *WhoAmIResponse) GetS3Address() string {
 	return ""
 }
 
+// Account is who works with a tenant's data: a person or a program.
+type Account struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The tenant's root account, which may do everything.
+	Root bool `protobuf:"varint,2,opt,name=root,proto3" json:"root,omitempty"`
+	// admin, operator, readwrite, readonly or auditor; empty for root.
+	Role     string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	Disabled bool                   `protobuf:"varint,4,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	Created  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created,proto3" json:"created,omitempty"`
+	// When it ends; not set: never.
+	Expires *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Names of the attached policies.
+	Policies      []string `protobuf:"bytes,7,rep,name=policies,proto3" json:"policies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Account) Reset() {
+	*x = Account{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Account) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Account) ProtoMessage() {}
+
+func (x *Account) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Account.ProtoReflect.Descriptor instead.
+func (*Account) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Account) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Account) GetRoot() bool {
+	if x != nil {
+		return x.Root
+	}
+	return false
+}
+
+func (x *Account) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Account) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Account) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *Account) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *Account) GetPolicies() []string {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+type CreateAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 64 letters, digits, '-', '_' or '.'.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Default readwrite.
+	Role    string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	Expires *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Policies to attach.
+	Policies      []string `protobuf:"bytes,4,rep,name=policies,proto3" json:"policies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAccountRequest) Reset() {
+	*x = CreateAccountRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccountRequest) ProtoMessage() {}
+
+func (x *CreateAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccountRequest.ProtoReflect.Descriptor instead.
+func (*CreateAccountRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CreateAccountRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateAccountRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *CreateAccountRequest) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *CreateAccountRequest) GetPolicies() []string {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+type CreateAccountResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAccountResponse) Reset() {
+	*x = CreateAccountResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccountResponse) ProtoMessage() {}
+
+func (x *CreateAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccountResponse.ProtoReflect.Descriptor instead.
+func (*CreateAccountResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CreateAccountResponse) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+type ListAccountsRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	PageToken string                 `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// At most so many; 0 and more than 1000 mean 1000.
+	PageSize      int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccountsRequest) Reset() {
+	*x = ListAccountsRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccountsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccountsRequest) ProtoMessage() {}
+
+func (x *ListAccountsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccountsRequest.ProtoReflect.Descriptor instead.
+func (*ListAccountsRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListAccountsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAccountsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+type ListAccountsResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Accounts []*Account             `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	// Empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccountsResponse) Reset() {
+	*x = ListAccountsResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccountsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccountsResponse) ProtoMessage() {}
+
+func (x *ListAccountsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccountsResponse.ProtoReflect.Descriptor instead.
+func (*ListAccountsResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListAccountsResponse) GetAccounts() []*Account {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+func (x *ListAccountsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type GetAccountRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAccountRequest) Reset() {
+	*x = GetAccountRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAccountRequest) ProtoMessage() {}
+
+func (x *GetAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAccountRequest.ProtoReflect.Descriptor instead.
+func (*GetAccountRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GetAccountRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type GetAccountResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAccountResponse) Reset() {
+	*x = GetAccountResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAccountResponse) ProtoMessage() {}
+
+func (x *GetAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAccountResponse.ProtoReflect.Descriptor instead.
+func (*GetAccountResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetAccountResponse) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+type UpdateAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What is not given stays.
+	Role     *string `protobuf:"bytes,2,opt,name=role,proto3,oneof" json:"role,omitempty"`
+	Disabled *bool   `protobuf:"varint,3,opt,name=disabled,proto3,oneof" json:"disabled,omitempty"`
+	// The year 1 ("0001-01-01T00:00:00Z"): it never ends.
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires,proto3,oneof" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateAccountRequest) Reset() {
+	*x = UpdateAccountRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAccountRequest) ProtoMessage() {}
+
+func (x *UpdateAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAccountRequest.ProtoReflect.Descriptor instead.
+func (*UpdateAccountRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UpdateAccountRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateAccountRequest) GetRole() string {
+	if x != nil && x.Role != nil {
+		return *x.Role
+	}
+	return ""
+}
+
+func (x *UpdateAccountRequest) GetDisabled() bool {
+	if x != nil && x.Disabled != nil {
+		return *x.Disabled
+	}
+	return false
+}
+
+func (x *UpdateAccountRequest) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+type UpdateAccountResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       *Account               `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateAccountResponse) Reset() {
+	*x = UpdateAccountResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAccountResponse) ProtoMessage() {}
+
+func (x *UpdateAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAccountResponse.ProtoReflect.Descriptor instead.
+func (*UpdateAccountResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpdateAccountResponse) GetAccount() *Account {
+	if x != nil {
+		return x.Account
+	}
+	return nil
+}
+
+type DeleteAccountRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAccountRequest) Reset() {
+	*x = DeleteAccountRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAccountRequest) ProtoMessage() {}
+
+func (x *DeleteAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAccountRequest.ProtoReflect.Descriptor instead.
+func (*DeleteAccountRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeleteAccountRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DeleteAccountResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAccountResponse) Reset() {
+	*x = DeleteAccountResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAccountResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAccountResponse) ProtoMessage() {}
+
+func (x *DeleteAccountResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAccountResponse.ProtoReflect.Descriptor instead.
+func (*DeleteAccountResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{12}
+}
+
+// AccessKey is an access key as it may be shown.
+type AccessKey struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Account  string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Disabled bool                   `protobuf:"varint,3,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	Created  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created,proto3" json:"created,omitempty"`
+	// When it ends; not set: never.
+	Expires *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Until when the secret counts that it had before it was rotated.
+	PreviousUntil *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=previous_until,json=previousUntil,proto3" json:"previous_until,omitempty"`
+	// To the minute; not set: never.
+	LastUsed      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessKey) Reset() {
+	*x = AccessKey{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessKey) ProtoMessage() {}
+
+func (x *AccessKey) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessKey.ProtoReflect.Descriptor instead.
+func (*AccessKey) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AccessKey) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AccessKey) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AccessKey) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *AccessKey) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *AccessKey) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *AccessKey) GetPreviousUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PreviousUntil
+	}
+	return nil
+}
+
+func (x *AccessKey) GetLastUsed() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUsed
+	}
+	return nil
+}
+
+type CreateAccessKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAccessKeyRequest) Reset() {
+	*x = CreateAccessKeyRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccessKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccessKeyRequest) ProtoMessage() {}
+
+func (x *CreateAccessKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccessKeyRequest.ProtoReflect.Descriptor instead.
+func (*CreateAccessKeyRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CreateAccessKeyRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *CreateAccessKeyRequest) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+type CreateAccessKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Credentials   *Credentials           `protobuf:"bytes,1,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAccessKeyResponse) Reset() {
+	*x = CreateAccessKeyResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccessKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccessKeyResponse) ProtoMessage() {}
+
+func (x *CreateAccessKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccessKeyResponse.ProtoReflect.Descriptor instead.
+func (*CreateAccessKeyResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CreateAccessKeyResponse) GetCredentials() *Credentials {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+type ListAccessKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of this account; empty: all.
+	Account       string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccessKeysRequest) Reset() {
+	*x = ListAccessKeysRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccessKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccessKeysRequest) ProtoMessage() {}
+
+func (x *ListAccessKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccessKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListAccessKeysRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListAccessKeysRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+type ListAccessKeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*AccessKey           `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccessKeysResponse) Reset() {
+	*x = ListAccessKeysResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccessKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccessKeysResponse) ProtoMessage() {}
+
+func (x *ListAccessKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccessKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListAccessKeysResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListAccessKeysResponse) GetKeys() []*AccessKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type RotateAccessKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How long the secret before counts on: 7 days at most.
+	Overlap       *durationpb.Duration `protobuf:"bytes,2,opt,name=overlap,proto3" json:"overlap,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAccessKeyRequest) Reset() {
+	*x = RotateAccessKeyRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAccessKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAccessKeyRequest) ProtoMessage() {}
+
+func (x *RotateAccessKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAccessKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateAccessKeyRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RotateAccessKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RotateAccessKeyRequest) GetOverlap() *durationpb.Duration {
+	if x != nil {
+		return x.Overlap
+	}
+	return nil
+}
+
+type RotateAccessKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Credentials   *Credentials           `protobuf:"bytes,1,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAccessKeyResponse) Reset() {
+	*x = RotateAccessKeyResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAccessKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAccessKeyResponse) ProtoMessage() {}
+
+func (x *RotateAccessKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAccessKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateAccessKeyResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RotateAccessKeyResponse) GetCredentials() *Credentials {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+type UpdateAccessKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What is not given stays.
+	Disabled *bool `protobuf:"varint,2,opt,name=disabled,proto3,oneof" json:"disabled,omitempty"`
+	// The year 1 ("0001-01-01T00:00:00Z"): it never ends.
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires,proto3,oneof" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateAccessKeyRequest) Reset() {
+	*x = UpdateAccessKeyRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAccessKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAccessKeyRequest) ProtoMessage() {}
+
+func (x *UpdateAccessKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAccessKeyRequest.ProtoReflect.Descriptor instead.
+func (*UpdateAccessKeyRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *UpdateAccessKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateAccessKeyRequest) GetDisabled() bool {
+	if x != nil && x.Disabled != nil {
+		return *x.Disabled
+	}
+	return false
+}
+
+func (x *UpdateAccessKeyRequest) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+type UpdateAccessKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           *AccessKey             `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateAccessKeyResponse) Reset() {
+	*x = UpdateAccessKeyResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateAccessKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateAccessKeyResponse) ProtoMessage() {}
+
+func (x *UpdateAccessKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateAccessKeyResponse.ProtoReflect.Descriptor instead.
+func (*UpdateAccessKeyResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *UpdateAccessKeyResponse) GetKey() *AccessKey {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+type DeleteAccessKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAccessKeyRequest) Reset() {
+	*x = DeleteAccessKeyRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAccessKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAccessKeyRequest) ProtoMessage() {}
+
+func (x *DeleteAccessKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAccessKeyRequest.ProtoReflect.Descriptor instead.
+func (*DeleteAccessKeyRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DeleteAccessKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type DeleteAccessKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAccessKeyResponse) Reset() {
+	*x = DeleteAccessKeyResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAccessKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAccessKeyResponse) ProtoMessage() {}
+
+func (x *DeleteAccessKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAccessKeyResponse.ProtoReflect.Descriptor instead.
+func (*DeleteAccessKeyResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{23}
+}
+
+// Policy is a document in IAM's language.
+type Policy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// JSON.
+	Document      string                 `protobuf:"bytes,2,opt,name=document,proto3" json:"document,omitempty"`
+	Updated       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=updated,proto3" json:"updated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Policy) Reset() {
+	*x = Policy{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Policy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Policy) ProtoMessage() {}
+
+func (x *Policy) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Policy.ProtoReflect.Descriptor instead.
+func (*Policy) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Policy) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Policy) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+func (x *Policy) GetUpdated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Updated
+	}
+	return nil
+}
+
+type PutPolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Document      string                 `protobuf:"bytes,2,opt,name=document,proto3" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutPolicyRequest) Reset() {
+	*x = PutPolicyRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutPolicyRequest) ProtoMessage() {}
+
+func (x *PutPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutPolicyRequest.ProtoReflect.Descriptor instead.
+func (*PutPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PutPolicyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutPolicyRequest) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+type PutPolicyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Policy        *Policy                `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutPolicyResponse) Reset() {
+	*x = PutPolicyResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutPolicyResponse) ProtoMessage() {}
+
+func (x *PutPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutPolicyResponse.ProtoReflect.Descriptor instead.
+func (*PutPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PutPolicyResponse) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+type GetPolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPolicyRequest) Reset() {
+	*x = GetPolicyRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPolicyRequest) ProtoMessage() {}
+
+func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
+func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetPolicyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type GetPolicyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Policy        *Policy                `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPolicyResponse) Reset() {
+	*x = GetPolicyResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPolicyResponse) ProtoMessage() {}
+
+func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
+func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *GetPolicyResponse) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+type ListPoliciesRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	PageToken string                 `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// At most so many; 0 and more than 1000 mean 1000.
+	PageSize      int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPoliciesRequest) Reset() {
+	*x = ListPoliciesRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPoliciesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPoliciesRequest) ProtoMessage() {}
+
+func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
+func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ListPoliciesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListPoliciesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+type ListPoliciesResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Policies []*Policy              `protobuf:"bytes,1,rep,name=policies,proto3" json:"policies,omitempty"`
+	// Empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPoliciesResponse) Reset() {
+	*x = ListPoliciesResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPoliciesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPoliciesResponse) ProtoMessage() {}
+
+func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
+func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ListPoliciesResponse) GetPolicies() []*Policy {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *ListPoliciesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type DeletePolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletePolicyRequest) Reset() {
+	*x = DeletePolicyRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletePolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletePolicyRequest) ProtoMessage() {}
+
+func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletePolicyRequest.ProtoReflect.Descriptor instead.
+func (*DeletePolicyRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DeletePolicyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DeletePolicyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeletePolicyResponse) Reset() {
+	*x = DeletePolicyResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeletePolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeletePolicyResponse) ProtoMessage() {}
+
+func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeletePolicyResponse.ProtoReflect.Descriptor instead.
+func (*DeletePolicyResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{32}
+}
+
+type AttachPolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Policy        string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	Account       string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachPolicyRequest) Reset() {
+	*x = AttachPolicyRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachPolicyRequest) ProtoMessage() {}
+
+func (x *AttachPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachPolicyRequest.ProtoReflect.Descriptor instead.
+func (*AttachPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *AttachPolicyRequest) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *AttachPolicyRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+type AttachPolicyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachPolicyResponse) Reset() {
+	*x = AttachPolicyResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachPolicyResponse) ProtoMessage() {}
+
+func (x *AttachPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachPolicyResponse.ProtoReflect.Descriptor instead.
+func (*AttachPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{34}
+}
+
+type DetachPolicyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Policy        string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	Account       string                 `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DetachPolicyRequest) Reset() {
+	*x = DetachPolicyRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DetachPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DetachPolicyRequest) ProtoMessage() {}
+
+func (x *DetachPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DetachPolicyRequest.ProtoReflect.Descriptor instead.
+func (*DetachPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DetachPolicyRequest) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *DetachPolicyRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+type DetachPolicyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DetachPolicyResponse) Reset() {
+	*x = DetachPolicyResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DetachPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DetachPolicyResponse) ProtoMessage() {}
+
+func (x *DetachPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DetachPolicyResponse.ProtoReflect.Descriptor instead.
+func (*DetachPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{36}
+}
+
 var File_k3fs_admin_v1_accounts_proto protoreflect.FileDescriptor
 
 const file_k3fs_admin_v1_accounts_proto_rawDesc = "" +
 	"\n" +
-	"\x1ck3fs/admin/v1/accounts.proto\x12\rk3fs.admin.v1\x1a\x1ek3fs/admin/v1/permission.proto\"\x0f\n" +
+	"\x1ck3fs/admin/v1/accounts.proto\x12\rk3fs.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ek3fs/admin/v1/permission.proto\x1a\x1bk3fs/admin/v1/tenants.proto\"\x0f\n" +
 	"\rWhoAmIRequest\"\x94\x01\n" +
 	"\x0eWhoAmIResponse\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x18\n" +
@@ -149,10 +1923,150 @@ const file_k3fs_admin_v1_accounts_proto_rawDesc = "" +
 	"access_key\x18\x03 \x01(\tR\taccessKey\x12\x12\n" +
 	"\x04root\x18\x04 \x01(\bR\x04root\x12\x1d\n" +
 	"\n" +
-	"s3_address\x18\x05 \x01(\tR\ts3Address2o\n" +
+	"s3_address\x18\x05 \x01(\tR\ts3Address\"\xe9\x01\n" +
+	"\aAccount\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04root\x18\x02 \x01(\bR\x04root\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x1a\n" +
+	"\bdisabled\x18\x04 \x01(\bR\bdisabled\x124\n" +
+	"\acreated\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
+	"\aexpires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x1a\n" +
+	"\bpolicies\x18\a \x03(\tR\bpolicies\"\x90\x01\n" +
+	"\x14CreateAccountRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x124\n" +
+	"\aexpires\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x1a\n" +
+	"\bpolicies\x18\x04 \x03(\tR\bpolicies\"I\n" +
+	"\x15CreateAccountResponse\x120\n" +
+	"\aaccount\x18\x01 \x01(\v2\x16.k3fs.admin.v1.AccountR\aaccount\"Q\n" +
+	"\x13ListAccountsRequest\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x01 \x01(\tR\tpageToken\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\"r\n" +
+	"\x14ListAccountsResponse\x122\n" +
+	"\baccounts\x18\x01 \x03(\v2\x16.k3fs.admin.v1.AccountR\baccounts\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"'\n" +
+	"\x11GetAccountRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"F\n" +
+	"\x12GetAccountResponse\x120\n" +
+	"\aaccount\x18\x01 \x01(\v2\x16.k3fs.admin.v1.AccountR\aaccount\"\xc1\x01\n" +
+	"\x14UpdateAccountRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
+	"\x04role\x18\x02 \x01(\tH\x00R\x04role\x88\x01\x01\x12\x1f\n" +
+	"\bdisabled\x18\x03 \x01(\bH\x01R\bdisabled\x88\x01\x01\x129\n" +
+	"\aexpires\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampH\x02R\aexpires\x88\x01\x01B\a\n" +
+	"\x05_roleB\v\n" +
+	"\t_disabledB\n" +
+	"\n" +
+	"\b_expires\"I\n" +
+	"\x15UpdateAccountResponse\x120\n" +
+	"\aaccount\x18\x01 \x01(\v2\x16.k3fs.admin.v1.AccountR\aaccount\"*\n" +
+	"\x14DeleteAccountRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x17\n" +
+	"\x15DeleteAccountResponse\"\xb9\x02\n" +
+	"\tAccessKey\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1a\n" +
+	"\bdisabled\x18\x03 \x01(\bR\bdisabled\x124\n" +
+	"\acreated\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
+	"\aexpires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12A\n" +
+	"\x0eprevious_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rpreviousUntil\x127\n" +
+	"\tlast_used\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\blastUsed\"h\n" +
+	"\x16CreateAccessKeyRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x124\n" +
+	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"W\n" +
+	"\x17CreateAccessKeyResponse\x12<\n" +
+	"\vcredentials\x18\x01 \x01(\v2\x1a.k3fs.admin.v1.CredentialsR\vcredentials\"1\n" +
+	"\x15ListAccessKeysRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"F\n" +
+	"\x16ListAccessKeysResponse\x12,\n" +
+	"\x04keys\x18\x01 \x03(\v2\x18.k3fs.admin.v1.AccessKeyR\x04keys\"]\n" +
+	"\x16RotateAccessKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
+	"\aoverlap\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\aoverlap\"W\n" +
+	"\x17RotateAccessKeyResponse\x12<\n" +
+	"\vcredentials\x18\x01 \x01(\v2\x1a.k3fs.admin.v1.CredentialsR\vcredentials\"\x9d\x01\n" +
+	"\x16UpdateAccessKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"\bdisabled\x18\x02 \x01(\bH\x00R\bdisabled\x88\x01\x01\x129\n" +
+	"\aexpires\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampH\x01R\aexpires\x88\x01\x01B\v\n" +
+	"\t_disabledB\n" +
+	"\n" +
+	"\b_expires\"E\n" +
+	"\x17UpdateAccessKeyResponse\x12*\n" +
+	"\x03key\x18\x01 \x01(\v2\x18.k3fs.admin.v1.AccessKeyR\x03key\"(\n" +
+	"\x16DeleteAccessKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x19\n" +
+	"\x17DeleteAccessKeyResponse\"n\n" +
+	"\x06Policy\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bdocument\x18\x02 \x01(\tR\bdocument\x124\n" +
+	"\aupdated\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aupdated\"B\n" +
+	"\x10PutPolicyRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bdocument\x18\x02 \x01(\tR\bdocument\"B\n" +
+	"\x11PutPolicyResponse\x12-\n" +
+	"\x06policy\x18\x01 \x01(\v2\x15.k3fs.admin.v1.PolicyR\x06policy\"&\n" +
+	"\x10GetPolicyRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"B\n" +
+	"\x11GetPolicyResponse\x12-\n" +
+	"\x06policy\x18\x01 \x01(\v2\x15.k3fs.admin.v1.PolicyR\x06policy\"Q\n" +
+	"\x13ListPoliciesRequest\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x01 \x01(\tR\tpageToken\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\"q\n" +
+	"\x14ListPoliciesResponse\x121\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x15.k3fs.admin.v1.PolicyR\bpolicies\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\")\n" +
+	"\x13DeletePolicyRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
+	"\x14DeletePolicyResponse\"G\n" +
+	"\x13AttachPolicyRequest\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\"\x16\n" +
+	"\x14AttachPolicyResponse\"G\n" +
+	"\x13DetachPolicyRequest\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\"\x16\n" +
+	"\x14DetachPolicyResponse2\xc3\n" +
+	"\n" +
 	"\x0eAccountService\x12]\n" +
 	"\x06WhoAmI\x12\x1c.k3fs.admin.v1.WhoAmIRequest\x1a\x1d.k3fs.admin.v1.WhoAmIResponse\"\x16\xea\xc7\x18\x0f\n" +
-	"\vk3fs:WhoAmI\x10\x04\x90\x02\x01B\x1eZ\x1ck3fs/daemon/adminapi/adminv1b\x06proto3"
+	"\vk3fs:WhoAmI\x10\x04\x90\x02\x01\x12v\n" +
+	"\rCreateAccount\x12#.k3fs.admin.v1.CreateAccountRequest\x1a$.k3fs.admin.v1.CreateAccountResponse\"\x1a\xea\xc7\x18\x16\n" +
+	"\x12k3fs:CreateAccount\x10\x01\x12u\n" +
+	"\fListAccounts\x12\".k3fs.admin.v1.ListAccountsRequest\x1a#.k3fs.admin.v1.ListAccountsResponse\"\x1c\xea\xc7\x18\x15\n" +
+	"\x11k3fs:ListAccounts\x10\x01\x90\x02\x01\x12m\n" +
+	"\n" +
+	"GetAccount\x12 .k3fs.admin.v1.GetAccountRequest\x1a!.k3fs.admin.v1.GetAccountResponse\"\x1a\xea\xc7\x18\x13\n" +
+	"\x0fk3fs:GetAccount\x10\x01\x90\x02\x01\x12y\n" +
+	"\rUpdateAccount\x12#.k3fs.admin.v1.UpdateAccountRequest\x1a$.k3fs.admin.v1.UpdateAccountResponse\"\x1d\xea\xc7\x18\x16\n" +
+	"\x12k3fs:UpdateAccount\x10\x01\x90\x02\x02\x12v\n" +
+	"\rDeleteAccount\x12#.k3fs.admin.v1.DeleteAccountRequest\x1a$.k3fs.admin.v1.DeleteAccountResponse\"\x1a\xea\xc7\x18\x16\n" +
+	"\x12k3fs:DeleteAccount\x10\x01\x12~\n" +
+	"\x0fCreateAccessKey\x12%.k3fs.admin.v1.CreateAccessKeyRequest\x1a&.k3fs.admin.v1.CreateAccessKeyResponse\"\x1c\xea\xc7\x18\x18\n" +
+	"\x14k3fs:CreateAccessKey\x10\x01\x12}\n" +
+	"\x0eListAccessKeys\x12$.k3fs.admin.v1.ListAccessKeysRequest\x1a%.k3fs.admin.v1.ListAccessKeysResponse\"\x1e\xea\xc7\x18\x17\n" +
+	"\x13k3fs:ListAccessKeys\x10\x01\x90\x02\x01\x12~\n" +
+	"\x0fRotateAccessKey\x12%.k3fs.admin.v1.RotateAccessKeyRequest\x1a&.k3fs.admin.v1.RotateAccessKeyResponse\"\x1c\xea\xc7\x18\x18\n" +
+	"\x14k3fs:UpdateAccessKey\x10\x01\x12\x81\x01\n" +
+	"\x0fUpdateAccessKey\x12%.k3fs.admin.v1.UpdateAccessKeyRequest\x1a&.k3fs.admin.v1.UpdateAccessKeyResponse\"\x1f\xea\xc7\x18\x18\n" +
+	"\x14k3fs:UpdateAccessKey\x10\x01\x90\x02\x02\x12~\n" +
+	"\x0fDeleteAccessKey\x12%.k3fs.admin.v1.DeleteAccessKeyRequest\x1a&.k3fs.admin.v1.DeleteAccessKeyResponse\"\x1c\xea\xc7\x18\x18\n" +
+	"\x14k3fs:DeleteAccessKey\x10\x012\xbe\x05\n" +
+	"\rPolicyService\x12i\n" +
+	"\tPutPolicy\x12\x1f.k3fs.admin.v1.PutPolicyRequest\x1a .k3fs.admin.v1.PutPolicyResponse\"\x19\xea\xc7\x18\x12\n" +
+	"\x0ek3fs:PutPolicy\x10\x01\x90\x02\x02\x12i\n" +
+	"\tGetPolicy\x12\x1f.k3fs.admin.v1.GetPolicyRequest\x1a .k3fs.admin.v1.GetPolicyResponse\"\x19\xea\xc7\x18\x12\n" +
+	"\x0ek3fs:GetPolicy\x10\x01\x90\x02\x01\x12u\n" +
+	"\fListPolicies\x12\".k3fs.admin.v1.ListPoliciesRequest\x1a#.k3fs.admin.v1.ListPoliciesResponse\"\x1c\xea\xc7\x18\x15\n" +
+	"\x11k3fs:ListPolicies\x10\x01\x90\x02\x01\x12r\n" +
+	"\fDeletePolicy\x12\".k3fs.admin.v1.DeletePolicyRequest\x1a#.k3fs.admin.v1.DeletePolicyResponse\"\x19\xea\xc7\x18\x15\n" +
+	"\x11k3fs:DeletePolicy\x10\x01\x12u\n" +
+	"\fAttachPolicy\x12\".k3fs.admin.v1.AttachPolicyRequest\x1a#.k3fs.admin.v1.AttachPolicyResponse\"\x1c\xea\xc7\x18\x15\n" +
+	"\x11k3fs:AttachPolicy\x10\x01\x90\x02\x02\x12u\n" +
+	"\fDetachPolicy\x12\".k3fs.admin.v1.DetachPolicyRequest\x1a#.k3fs.admin.v1.DetachPolicyResponse\"\x1c\xea\xc7\x18\x15\n" +
+	"\x11k3fs:AttachPolicy\x10\x01\x90\x02\x02B\x1eZ\x1ck3fs/daemon/adminapi/adminv1b\x06proto3"
 
 var (
 	file_k3fs_admin_v1_accounts_proto_rawDescOnce sync.Once
@@ -166,19 +2080,112 @@ func file_k3fs_admin_v1_accounts_proto_rawDescGZIP() []byte {
 	return file_k3fs_admin_v1_accounts_proto_rawDescData
 }
 
-var file_k3fs_admin_v1_accounts_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_k3fs_admin_v1_accounts_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_k3fs_admin_v1_accounts_proto_goTypes = []any{
-	(*WhoAmIRequest)(nil),  // 0: k3fs.admin.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil), // 1: k3fs.admin.v1.WhoAmIResponse
+	(*WhoAmIRequest)(nil),           // 0: k3fs.admin.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),          // 1: k3fs.admin.v1.WhoAmIResponse
+	(*Account)(nil),                 // 2: k3fs.admin.v1.Account
+	(*CreateAccountRequest)(nil),    // 3: k3fs.admin.v1.CreateAccountRequest
+	(*CreateAccountResponse)(nil),   // 4: k3fs.admin.v1.CreateAccountResponse
+	(*ListAccountsRequest)(nil),     // 5: k3fs.admin.v1.ListAccountsRequest
+	(*ListAccountsResponse)(nil),    // 6: k3fs.admin.v1.ListAccountsResponse
+	(*GetAccountRequest)(nil),       // 7: k3fs.admin.v1.GetAccountRequest
+	(*GetAccountResponse)(nil),      // 8: k3fs.admin.v1.GetAccountResponse
+	(*UpdateAccountRequest)(nil),    // 9: k3fs.admin.v1.UpdateAccountRequest
+	(*UpdateAccountResponse)(nil),   // 10: k3fs.admin.v1.UpdateAccountResponse
+	(*DeleteAccountRequest)(nil),    // 11: k3fs.admin.v1.DeleteAccountRequest
+	(*DeleteAccountResponse)(nil),   // 12: k3fs.admin.v1.DeleteAccountResponse
+	(*AccessKey)(nil),               // 13: k3fs.admin.v1.AccessKey
+	(*CreateAccessKeyRequest)(nil),  // 14: k3fs.admin.v1.CreateAccessKeyRequest
+	(*CreateAccessKeyResponse)(nil), // 15: k3fs.admin.v1.CreateAccessKeyResponse
+	(*ListAccessKeysRequest)(nil),   // 16: k3fs.admin.v1.ListAccessKeysRequest
+	(*ListAccessKeysResponse)(nil),  // 17: k3fs.admin.v1.ListAccessKeysResponse
+	(*RotateAccessKeyRequest)(nil),  // 18: k3fs.admin.v1.RotateAccessKeyRequest
+	(*RotateAccessKeyResponse)(nil), // 19: k3fs.admin.v1.RotateAccessKeyResponse
+	(*UpdateAccessKeyRequest)(nil),  // 20: k3fs.admin.v1.UpdateAccessKeyRequest
+	(*UpdateAccessKeyResponse)(nil), // 21: k3fs.admin.v1.UpdateAccessKeyResponse
+	(*DeleteAccessKeyRequest)(nil),  // 22: k3fs.admin.v1.DeleteAccessKeyRequest
+	(*DeleteAccessKeyResponse)(nil), // 23: k3fs.admin.v1.DeleteAccessKeyResponse
+	(*Policy)(nil),                  // 24: k3fs.admin.v1.Policy
+	(*PutPolicyRequest)(nil),        // 25: k3fs.admin.v1.PutPolicyRequest
+	(*PutPolicyResponse)(nil),       // 26: k3fs.admin.v1.PutPolicyResponse
+	(*GetPolicyRequest)(nil),        // 27: k3fs.admin.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),       // 28: k3fs.admin.v1.GetPolicyResponse
+	(*ListPoliciesRequest)(nil),     // 29: k3fs.admin.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),    // 30: k3fs.admin.v1.ListPoliciesResponse
+	(*DeletePolicyRequest)(nil),     // 31: k3fs.admin.v1.DeletePolicyRequest
+	(*DeletePolicyResponse)(nil),    // 32: k3fs.admin.v1.DeletePolicyResponse
+	(*AttachPolicyRequest)(nil),     // 33: k3fs.admin.v1.AttachPolicyRequest
+	(*AttachPolicyResponse)(nil),    // 34: k3fs.admin.v1.AttachPolicyResponse
+	(*DetachPolicyRequest)(nil),     // 35: k3fs.admin.v1.DetachPolicyRequest
+	(*DetachPolicyResponse)(nil),    // 36: k3fs.admin.v1.DetachPolicyResponse
+	(*timestamppb.Timestamp)(nil),   // 37: google.protobuf.Timestamp
+	(*Credentials)(nil),             // 38: k3fs.admin.v1.Credentials
+	(*durationpb.Duration)(nil),     // 39: google.protobuf.Duration
 }
 var file_k3fs_admin_v1_accounts_proto_depIdxs = []int32{
-	0, // 0: k3fs.admin.v1.AccountService.WhoAmI:input_type -> k3fs.admin.v1.WhoAmIRequest
-	1, // 1: k3fs.admin.v1.AccountService.WhoAmI:output_type -> k3fs.admin.v1.WhoAmIResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	37, // 0: k3fs.admin.v1.Account.created:type_name -> google.protobuf.Timestamp
+	37, // 1: k3fs.admin.v1.Account.expires:type_name -> google.protobuf.Timestamp
+	37, // 2: k3fs.admin.v1.CreateAccountRequest.expires:type_name -> google.protobuf.Timestamp
+	2,  // 3: k3fs.admin.v1.CreateAccountResponse.account:type_name -> k3fs.admin.v1.Account
+	2,  // 4: k3fs.admin.v1.ListAccountsResponse.accounts:type_name -> k3fs.admin.v1.Account
+	2,  // 5: k3fs.admin.v1.GetAccountResponse.account:type_name -> k3fs.admin.v1.Account
+	37, // 6: k3fs.admin.v1.UpdateAccountRequest.expires:type_name -> google.protobuf.Timestamp
+	2,  // 7: k3fs.admin.v1.UpdateAccountResponse.account:type_name -> k3fs.admin.v1.Account
+	37, // 8: k3fs.admin.v1.AccessKey.created:type_name -> google.protobuf.Timestamp
+	37, // 9: k3fs.admin.v1.AccessKey.expires:type_name -> google.protobuf.Timestamp
+	37, // 10: k3fs.admin.v1.AccessKey.previous_until:type_name -> google.protobuf.Timestamp
+	37, // 11: k3fs.admin.v1.AccessKey.last_used:type_name -> google.protobuf.Timestamp
+	37, // 12: k3fs.admin.v1.CreateAccessKeyRequest.expires:type_name -> google.protobuf.Timestamp
+	38, // 13: k3fs.admin.v1.CreateAccessKeyResponse.credentials:type_name -> k3fs.admin.v1.Credentials
+	13, // 14: k3fs.admin.v1.ListAccessKeysResponse.keys:type_name -> k3fs.admin.v1.AccessKey
+	39, // 15: k3fs.admin.v1.RotateAccessKeyRequest.overlap:type_name -> google.protobuf.Duration
+	38, // 16: k3fs.admin.v1.RotateAccessKeyResponse.credentials:type_name -> k3fs.admin.v1.Credentials
+	37, // 17: k3fs.admin.v1.UpdateAccessKeyRequest.expires:type_name -> google.protobuf.Timestamp
+	13, // 18: k3fs.admin.v1.UpdateAccessKeyResponse.key:type_name -> k3fs.admin.v1.AccessKey
+	37, // 19: k3fs.admin.v1.Policy.updated:type_name -> google.protobuf.Timestamp
+	24, // 20: k3fs.admin.v1.PutPolicyResponse.policy:type_name -> k3fs.admin.v1.Policy
+	24, // 21: k3fs.admin.v1.GetPolicyResponse.policy:type_name -> k3fs.admin.v1.Policy
+	24, // 22: k3fs.admin.v1.ListPoliciesResponse.policies:type_name -> k3fs.admin.v1.Policy
+	0,  // 23: k3fs.admin.v1.AccountService.WhoAmI:input_type -> k3fs.admin.v1.WhoAmIRequest
+	3,  // 24: k3fs.admin.v1.AccountService.CreateAccount:input_type -> k3fs.admin.v1.CreateAccountRequest
+	5,  // 25: k3fs.admin.v1.AccountService.ListAccounts:input_type -> k3fs.admin.v1.ListAccountsRequest
+	7,  // 26: k3fs.admin.v1.AccountService.GetAccount:input_type -> k3fs.admin.v1.GetAccountRequest
+	9,  // 27: k3fs.admin.v1.AccountService.UpdateAccount:input_type -> k3fs.admin.v1.UpdateAccountRequest
+	11, // 28: k3fs.admin.v1.AccountService.DeleteAccount:input_type -> k3fs.admin.v1.DeleteAccountRequest
+	14, // 29: k3fs.admin.v1.AccountService.CreateAccessKey:input_type -> k3fs.admin.v1.CreateAccessKeyRequest
+	16, // 30: k3fs.admin.v1.AccountService.ListAccessKeys:input_type -> k3fs.admin.v1.ListAccessKeysRequest
+	18, // 31: k3fs.admin.v1.AccountService.RotateAccessKey:input_type -> k3fs.admin.v1.RotateAccessKeyRequest
+	20, // 32: k3fs.admin.v1.AccountService.UpdateAccessKey:input_type -> k3fs.admin.v1.UpdateAccessKeyRequest
+	22, // 33: k3fs.admin.v1.AccountService.DeleteAccessKey:input_type -> k3fs.admin.v1.DeleteAccessKeyRequest
+	25, // 34: k3fs.admin.v1.PolicyService.PutPolicy:input_type -> k3fs.admin.v1.PutPolicyRequest
+	27, // 35: k3fs.admin.v1.PolicyService.GetPolicy:input_type -> k3fs.admin.v1.GetPolicyRequest
+	29, // 36: k3fs.admin.v1.PolicyService.ListPolicies:input_type -> k3fs.admin.v1.ListPoliciesRequest
+	31, // 37: k3fs.admin.v1.PolicyService.DeletePolicy:input_type -> k3fs.admin.v1.DeletePolicyRequest
+	33, // 38: k3fs.admin.v1.PolicyService.AttachPolicy:input_type -> k3fs.admin.v1.AttachPolicyRequest
+	35, // 39: k3fs.admin.v1.PolicyService.DetachPolicy:input_type -> k3fs.admin.v1.DetachPolicyRequest
+	1,  // 40: k3fs.admin.v1.AccountService.WhoAmI:output_type -> k3fs.admin.v1.WhoAmIResponse
+	4,  // 41: k3fs.admin.v1.AccountService.CreateAccount:output_type -> k3fs.admin.v1.CreateAccountResponse
+	6,  // 42: k3fs.admin.v1.AccountService.ListAccounts:output_type -> k3fs.admin.v1.ListAccountsResponse
+	8,  // 43: k3fs.admin.v1.AccountService.GetAccount:output_type -> k3fs.admin.v1.GetAccountResponse
+	10, // 44: k3fs.admin.v1.AccountService.UpdateAccount:output_type -> k3fs.admin.v1.UpdateAccountResponse
+	12, // 45: k3fs.admin.v1.AccountService.DeleteAccount:output_type -> k3fs.admin.v1.DeleteAccountResponse
+	15, // 46: k3fs.admin.v1.AccountService.CreateAccessKey:output_type -> k3fs.admin.v1.CreateAccessKeyResponse
+	17, // 47: k3fs.admin.v1.AccountService.ListAccessKeys:output_type -> k3fs.admin.v1.ListAccessKeysResponse
+	19, // 48: k3fs.admin.v1.AccountService.RotateAccessKey:output_type -> k3fs.admin.v1.RotateAccessKeyResponse
+	21, // 49: k3fs.admin.v1.AccountService.UpdateAccessKey:output_type -> k3fs.admin.v1.UpdateAccessKeyResponse
+	23, // 50: k3fs.admin.v1.AccountService.DeleteAccessKey:output_type -> k3fs.admin.v1.DeleteAccessKeyResponse
+	26, // 51: k3fs.admin.v1.PolicyService.PutPolicy:output_type -> k3fs.admin.v1.PutPolicyResponse
+	28, // 52: k3fs.admin.v1.PolicyService.GetPolicy:output_type -> k3fs.admin.v1.GetPolicyResponse
+	30, // 53: k3fs.admin.v1.PolicyService.ListPolicies:output_type -> k3fs.admin.v1.ListPoliciesResponse
+	32, // 54: k3fs.admin.v1.PolicyService.DeletePolicy:output_type -> k3fs.admin.v1.DeletePolicyResponse
+	34, // 55: k3fs.admin.v1.PolicyService.AttachPolicy:output_type -> k3fs.admin.v1.AttachPolicyResponse
+	36, // 56: k3fs.admin.v1.PolicyService.DetachPolicy:output_type -> k3fs.admin.v1.DetachPolicyResponse
+	40, // [40:57] is the sub-list for method output_type
+	23, // [23:40] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_k3fs_admin_v1_accounts_proto_init() }
@@ -187,15 +2194,18 @@ func file_k3fs_admin_v1_accounts_proto_init() {
 		return
 	}
 	file_k3fs_admin_v1_permission_proto_init()
+	file_k3fs_admin_v1_tenants_proto_init()
+	file_k3fs_admin_v1_accounts_proto_msgTypes[9].OneofWrappers = []any{}
+	file_k3fs_admin_v1_accounts_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_k3fs_admin_v1_accounts_proto_rawDesc), len(file_k3fs_admin_v1_accounts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   37,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_k3fs_admin_v1_accounts_proto_goTypes,
 		DependencyIndexes: file_k3fs_admin_v1_accounts_proto_depIdxs,

@@ -23,6 +23,8 @@ const _ = connect.IsAtLeastVersion1_13_0
 const (
 	// AccountServiceName is the fully-qualified name of the AccountService service.
 	AccountServiceName = "k3fs.admin.v1.AccountService"
+	// PolicyServiceName is the fully-qualified name of the PolicyService service.
+	PolicyServiceName = "k3fs.admin.v1.PolicyService"
 )
 
 // These constants are the fully-qualified names of the RPCs defined in this package. They're
@@ -35,12 +37,78 @@ const (
 const (
 	// AccountServiceWhoAmIProcedure is the fully-qualified name of the AccountService's WhoAmI RPC.
 	AccountServiceWhoAmIProcedure = "/k3fs.admin.v1.AccountService/WhoAmI"
+	// AccountServiceCreateAccountProcedure is the fully-qualified name of the AccountService's
+	// CreateAccount RPC.
+	AccountServiceCreateAccountProcedure = "/k3fs.admin.v1.AccountService/CreateAccount"
+	// AccountServiceListAccountsProcedure is the fully-qualified name of the AccountService's
+	// ListAccounts RPC.
+	AccountServiceListAccountsProcedure = "/k3fs.admin.v1.AccountService/ListAccounts"
+	// AccountServiceGetAccountProcedure is the fully-qualified name of the AccountService's GetAccount
+	// RPC.
+	AccountServiceGetAccountProcedure = "/k3fs.admin.v1.AccountService/GetAccount"
+	// AccountServiceUpdateAccountProcedure is the fully-qualified name of the AccountService's
+	// UpdateAccount RPC.
+	AccountServiceUpdateAccountProcedure = "/k3fs.admin.v1.AccountService/UpdateAccount"
+	// AccountServiceDeleteAccountProcedure is the fully-qualified name of the AccountService's
+	// DeleteAccount RPC.
+	AccountServiceDeleteAccountProcedure = "/k3fs.admin.v1.AccountService/DeleteAccount"
+	// AccountServiceCreateAccessKeyProcedure is the fully-qualified name of the AccountService's
+	// CreateAccessKey RPC.
+	AccountServiceCreateAccessKeyProcedure = "/k3fs.admin.v1.AccountService/CreateAccessKey"
+	// AccountServiceListAccessKeysProcedure is the fully-qualified name of the AccountService's
+	// ListAccessKeys RPC.
+	AccountServiceListAccessKeysProcedure = "/k3fs.admin.v1.AccountService/ListAccessKeys"
+	// AccountServiceRotateAccessKeyProcedure is the fully-qualified name of the AccountService's
+	// RotateAccessKey RPC.
+	AccountServiceRotateAccessKeyProcedure = "/k3fs.admin.v1.AccountService/RotateAccessKey"
+	// AccountServiceUpdateAccessKeyProcedure is the fully-qualified name of the AccountService's
+	// UpdateAccessKey RPC.
+	AccountServiceUpdateAccessKeyProcedure = "/k3fs.admin.v1.AccountService/UpdateAccessKey"
+	// AccountServiceDeleteAccessKeyProcedure is the fully-qualified name of the AccountService's
+	// DeleteAccessKey RPC.
+	AccountServiceDeleteAccessKeyProcedure = "/k3fs.admin.v1.AccountService/DeleteAccessKey"
+	// PolicyServicePutPolicyProcedure is the fully-qualified name of the PolicyService's PutPolicy RPC.
+	PolicyServicePutPolicyProcedure = "/k3fs.admin.v1.PolicyService/PutPolicy"
+	// PolicyServiceGetPolicyProcedure is the fully-qualified name of the PolicyService's GetPolicy RPC.
+	PolicyServiceGetPolicyProcedure = "/k3fs.admin.v1.PolicyService/GetPolicy"
+	// PolicyServiceListPoliciesProcedure is the fully-qualified name of the PolicyService's
+	// ListPolicies RPC.
+	PolicyServiceListPoliciesProcedure = "/k3fs.admin.v1.PolicyService/ListPolicies"
+	// PolicyServiceDeletePolicyProcedure is the fully-qualified name of the PolicyService's
+	// DeletePolicy RPC.
+	PolicyServiceDeletePolicyProcedure = "/k3fs.admin.v1.PolicyService/DeletePolicy"
+	// PolicyServiceAttachPolicyProcedure is the fully-qualified name of the PolicyService's
+	// AttachPolicy RPC.
+	PolicyServiceAttachPolicyProcedure = "/k3fs.admin.v1.PolicyService/AttachPolicy"
+	// PolicyServiceDetachPolicyProcedure is the fully-qualified name of the PolicyService's
+	// DetachPolicy RPC.
+	PolicyServiceDetachPolicyProcedure = "/k3fs.admin.v1.PolicyService/DetachPolicy"
 )
 
 // AccountServiceClient is a client for the k3fs.admin.v1.AccountService service.
 type AccountServiceClient interface {
 	// WhoAmI says as whom the caller is known.
 	WhoAmI(context.Context, *connect.Request[adminv1.WhoAmIRequest]) (*connect.Response[adminv1.WhoAmIResponse], error)
+	// CreateAccount makes an account.
+	CreateAccount(context.Context, *connect.Request[adminv1.CreateAccountRequest]) (*connect.Response[adminv1.CreateAccountResponse], error)
+	// ListAccounts lists accounts by name.
+	ListAccounts(context.Context, *connect.Request[adminv1.ListAccountsRequest]) (*connect.Response[adminv1.ListAccountsResponse], error)
+	// GetAccount shows one account.
+	GetAccount(context.Context, *connect.Request[adminv1.GetAccountRequest]) (*connect.Response[adminv1.GetAccountResponse], error)
+	// UpdateAccount changes an account's role, disables it, or says when it ends.
+	UpdateAccount(context.Context, *connect.Request[adminv1.UpdateAccountRequest]) (*connect.Response[adminv1.UpdateAccountResponse], error)
+	// DeleteAccount removes an account with its access keys; its sessions, shares and mounts end.
+	DeleteAccount(context.Context, *connect.Request[adminv1.DeleteAccountRequest]) (*connect.Response[adminv1.DeleteAccountResponse], error)
+	// CreateAccessKey makes an access key, whose secret is answered only here.
+	CreateAccessKey(context.Context, *connect.Request[adminv1.CreateAccessKeyRequest]) (*connect.Response[adminv1.CreateAccessKeyResponse], error)
+	// ListAccessKeys lists access keys, without their secrets.
+	ListAccessKeys(context.Context, *connect.Request[adminv1.ListAccessKeysRequest]) (*connect.Response[adminv1.ListAccessKeysResponse], error)
+	// RotateAccessKey gives an access key another secret, answered only here; the one before counts on for a while.
+	RotateAccessKey(context.Context, *connect.Request[adminv1.RotateAccessKeyRequest]) (*connect.Response[adminv1.RotateAccessKeyResponse], error)
+	// UpdateAccessKey stops an access key from working, lets it work again, or says when it ends.
+	UpdateAccessKey(context.Context, *connect.Request[adminv1.UpdateAccessKeyRequest]) (*connect.Response[adminv1.UpdateAccessKeyResponse], error)
+	// DeleteAccessKey removes an access key for good.
+	DeleteAccessKey(context.Context, *connect.Request[adminv1.DeleteAccessKeyRequest]) (*connect.Response[adminv1.DeleteAccessKeyResponse], error)
 }
 
 // NewAccountServiceClient constructs a client for the k3fs.admin.v1.AccountService service. By
@@ -61,12 +129,87 @@ func NewAccountServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		createAccount: connect.NewClient[adminv1.CreateAccountRequest, adminv1.CreateAccountResponse](
+			httpClient,
+			baseURL+AccountServiceCreateAccountProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("CreateAccount")),
+			connect.WithClientOptions(opts...),
+		),
+		listAccounts: connect.NewClient[adminv1.ListAccountsRequest, adminv1.ListAccountsResponse](
+			httpClient,
+			baseURL+AccountServiceListAccountsProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("ListAccounts")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		getAccount: connect.NewClient[adminv1.GetAccountRequest, adminv1.GetAccountResponse](
+			httpClient,
+			baseURL+AccountServiceGetAccountProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("GetAccount")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		updateAccount: connect.NewClient[adminv1.UpdateAccountRequest, adminv1.UpdateAccountResponse](
+			httpClient,
+			baseURL+AccountServiceUpdateAccountProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("UpdateAccount")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		deleteAccount: connect.NewClient[adminv1.DeleteAccountRequest, adminv1.DeleteAccountResponse](
+			httpClient,
+			baseURL+AccountServiceDeleteAccountProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("DeleteAccount")),
+			connect.WithClientOptions(opts...),
+		),
+		createAccessKey: connect.NewClient[adminv1.CreateAccessKeyRequest, adminv1.CreateAccessKeyResponse](
+			httpClient,
+			baseURL+AccountServiceCreateAccessKeyProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("CreateAccessKey")),
+			connect.WithClientOptions(opts...),
+		),
+		listAccessKeys: connect.NewClient[adminv1.ListAccessKeysRequest, adminv1.ListAccessKeysResponse](
+			httpClient,
+			baseURL+AccountServiceListAccessKeysProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("ListAccessKeys")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		rotateAccessKey: connect.NewClient[adminv1.RotateAccessKeyRequest, adminv1.RotateAccessKeyResponse](
+			httpClient,
+			baseURL+AccountServiceRotateAccessKeyProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("RotateAccessKey")),
+			connect.WithClientOptions(opts...),
+		),
+		updateAccessKey: connect.NewClient[adminv1.UpdateAccessKeyRequest, adminv1.UpdateAccessKeyResponse](
+			httpClient,
+			baseURL+AccountServiceUpdateAccessKeyProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("UpdateAccessKey")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		deleteAccessKey: connect.NewClient[adminv1.DeleteAccessKeyRequest, adminv1.DeleteAccessKeyResponse](
+			httpClient,
+			baseURL+AccountServiceDeleteAccessKeyProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("DeleteAccessKey")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // accountServiceClient implements AccountServiceClient.
 type accountServiceClient struct {
-	whoAmI *connect.Client[adminv1.WhoAmIRequest, adminv1.WhoAmIResponse]
+	whoAmI          *connect.Client[adminv1.WhoAmIRequest, adminv1.WhoAmIResponse]
+	createAccount   *connect.Client[adminv1.CreateAccountRequest, adminv1.CreateAccountResponse]
+	listAccounts    *connect.Client[adminv1.ListAccountsRequest, adminv1.ListAccountsResponse]
+	getAccount      *connect.Client[adminv1.GetAccountRequest, adminv1.GetAccountResponse]
+	updateAccount   *connect.Client[adminv1.UpdateAccountRequest, adminv1.UpdateAccountResponse]
+	deleteAccount   *connect.Client[adminv1.DeleteAccountRequest, adminv1.DeleteAccountResponse]
+	createAccessKey *connect.Client[adminv1.CreateAccessKeyRequest, adminv1.CreateAccessKeyResponse]
+	listAccessKeys  *connect.Client[adminv1.ListAccessKeysRequest, adminv1.ListAccessKeysResponse]
+	rotateAccessKey *connect.Client[adminv1.RotateAccessKeyRequest, adminv1.RotateAccessKeyResponse]
+	updateAccessKey *connect.Client[adminv1.UpdateAccessKeyRequest, adminv1.UpdateAccessKeyResponse]
+	deleteAccessKey *connect.Client[adminv1.DeleteAccessKeyRequest, adminv1.DeleteAccessKeyResponse]
 }
 
 // WhoAmI calls k3fs.admin.v1.AccountService.WhoAmI.
@@ -74,10 +217,80 @@ func (c *accountServiceClient) WhoAmI(ctx context.Context, req *connect.Request[
 	return c.whoAmI.CallUnary(ctx, req)
 }
 
+// CreateAccount calls k3fs.admin.v1.AccountService.CreateAccount.
+func (c *accountServiceClient) CreateAccount(ctx context.Context, req *connect.Request[adminv1.CreateAccountRequest]) (*connect.Response[adminv1.CreateAccountResponse], error) {
+	return c.createAccount.CallUnary(ctx, req)
+}
+
+// ListAccounts calls k3fs.admin.v1.AccountService.ListAccounts.
+func (c *accountServiceClient) ListAccounts(ctx context.Context, req *connect.Request[adminv1.ListAccountsRequest]) (*connect.Response[adminv1.ListAccountsResponse], error) {
+	return c.listAccounts.CallUnary(ctx, req)
+}
+
+// GetAccount calls k3fs.admin.v1.AccountService.GetAccount.
+func (c *accountServiceClient) GetAccount(ctx context.Context, req *connect.Request[adminv1.GetAccountRequest]) (*connect.Response[adminv1.GetAccountResponse], error) {
+	return c.getAccount.CallUnary(ctx, req)
+}
+
+// UpdateAccount calls k3fs.admin.v1.AccountService.UpdateAccount.
+func (c *accountServiceClient) UpdateAccount(ctx context.Context, req *connect.Request[adminv1.UpdateAccountRequest]) (*connect.Response[adminv1.UpdateAccountResponse], error) {
+	return c.updateAccount.CallUnary(ctx, req)
+}
+
+// DeleteAccount calls k3fs.admin.v1.AccountService.DeleteAccount.
+func (c *accountServiceClient) DeleteAccount(ctx context.Context, req *connect.Request[adminv1.DeleteAccountRequest]) (*connect.Response[adminv1.DeleteAccountResponse], error) {
+	return c.deleteAccount.CallUnary(ctx, req)
+}
+
+// CreateAccessKey calls k3fs.admin.v1.AccountService.CreateAccessKey.
+func (c *accountServiceClient) CreateAccessKey(ctx context.Context, req *connect.Request[adminv1.CreateAccessKeyRequest]) (*connect.Response[adminv1.CreateAccessKeyResponse], error) {
+	return c.createAccessKey.CallUnary(ctx, req)
+}
+
+// ListAccessKeys calls k3fs.admin.v1.AccountService.ListAccessKeys.
+func (c *accountServiceClient) ListAccessKeys(ctx context.Context, req *connect.Request[adminv1.ListAccessKeysRequest]) (*connect.Response[adminv1.ListAccessKeysResponse], error) {
+	return c.listAccessKeys.CallUnary(ctx, req)
+}
+
+// RotateAccessKey calls k3fs.admin.v1.AccountService.RotateAccessKey.
+func (c *accountServiceClient) RotateAccessKey(ctx context.Context, req *connect.Request[adminv1.RotateAccessKeyRequest]) (*connect.Response[adminv1.RotateAccessKeyResponse], error) {
+	return c.rotateAccessKey.CallUnary(ctx, req)
+}
+
+// UpdateAccessKey calls k3fs.admin.v1.AccountService.UpdateAccessKey.
+func (c *accountServiceClient) UpdateAccessKey(ctx context.Context, req *connect.Request[adminv1.UpdateAccessKeyRequest]) (*connect.Response[adminv1.UpdateAccessKeyResponse], error) {
+	return c.updateAccessKey.CallUnary(ctx, req)
+}
+
+// DeleteAccessKey calls k3fs.admin.v1.AccountService.DeleteAccessKey.
+func (c *accountServiceClient) DeleteAccessKey(ctx context.Context, req *connect.Request[adminv1.DeleteAccessKeyRequest]) (*connect.Response[adminv1.DeleteAccessKeyResponse], error) {
+	return c.deleteAccessKey.CallUnary(ctx, req)
+}
+
 // AccountServiceHandler is an implementation of the k3fs.admin.v1.AccountService service.
 type AccountServiceHandler interface {
 	// WhoAmI says as whom the caller is known.
 	WhoAmI(context.Context, *connect.Request[adminv1.WhoAmIRequest]) (*connect.Response[adminv1.WhoAmIResponse], error)
+	// CreateAccount makes an account.
+	CreateAccount(context.Context, *connect.Request[adminv1.CreateAccountRequest]) (*connect.Response[adminv1.CreateAccountResponse], error)
+	// ListAccounts lists accounts by name.
+	ListAccounts(context.Context, *connect.Request[adminv1.ListAccountsRequest]) (*connect.Response[adminv1.ListAccountsResponse], error)
+	// GetAccount shows one account.
+	GetAccount(context.Context, *connect.Request[adminv1.GetAccountRequest]) (*connect.Response[adminv1.GetAccountResponse], error)
+	// UpdateAccount changes an account's role, disables it, or says when it ends.
+	UpdateAccount(context.Context, *connect.Request[adminv1.UpdateAccountRequest]) (*connect.Response[adminv1.UpdateAccountResponse], error)
+	// DeleteAccount removes an account with its access keys; its sessions, shares and mounts end.
+	DeleteAccount(context.Context, *connect.Request[adminv1.DeleteAccountRequest]) (*connect.Response[adminv1.DeleteAccountResponse], error)
+	// CreateAccessKey makes an access key, whose secret is answered only here.
+	CreateAccessKey(context.Context, *connect.Request[adminv1.CreateAccessKeyRequest]) (*connect.Response[adminv1.CreateAccessKeyResponse], error)
+	// ListAccessKeys lists access keys, without their secrets.
+	ListAccessKeys(context.Context, *connect.Request[adminv1.ListAccessKeysRequest]) (*connect.Response[adminv1.ListAccessKeysResponse], error)
+	// RotateAccessKey gives an access key another secret, answered only here; the one before counts on for a while.
+	RotateAccessKey(context.Context, *connect.Request[adminv1.RotateAccessKeyRequest]) (*connect.Response[adminv1.RotateAccessKeyResponse], error)
+	// UpdateAccessKey stops an access key from working, lets it work again, or says when it ends.
+	UpdateAccessKey(context.Context, *connect.Request[adminv1.UpdateAccessKeyRequest]) (*connect.Response[adminv1.UpdateAccessKeyResponse], error)
+	// DeleteAccessKey removes an access key for good.
+	DeleteAccessKey(context.Context, *connect.Request[adminv1.DeleteAccessKeyRequest]) (*connect.Response[adminv1.DeleteAccessKeyResponse], error)
 }
 
 // NewAccountServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -94,10 +307,95 @@ func NewAccountServiceHandler(svc AccountServiceHandler, opts ...connect.Handler
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	accountServiceCreateAccountHandler := connect.NewUnaryHandler(
+		AccountServiceCreateAccountProcedure,
+		svc.CreateAccount,
+		connect.WithSchema(accountServiceMethods.ByName("CreateAccount")),
+		connect.WithHandlerOptions(opts...),
+	)
+	accountServiceListAccountsHandler := connect.NewUnaryHandler(
+		AccountServiceListAccountsProcedure,
+		svc.ListAccounts,
+		connect.WithSchema(accountServiceMethods.ByName("ListAccounts")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	accountServiceGetAccountHandler := connect.NewUnaryHandler(
+		AccountServiceGetAccountProcedure,
+		svc.GetAccount,
+		connect.WithSchema(accountServiceMethods.ByName("GetAccount")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	accountServiceUpdateAccountHandler := connect.NewUnaryHandler(
+		AccountServiceUpdateAccountProcedure,
+		svc.UpdateAccount,
+		connect.WithSchema(accountServiceMethods.ByName("UpdateAccount")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	accountServiceDeleteAccountHandler := connect.NewUnaryHandler(
+		AccountServiceDeleteAccountProcedure,
+		svc.DeleteAccount,
+		connect.WithSchema(accountServiceMethods.ByName("DeleteAccount")),
+		connect.WithHandlerOptions(opts...),
+	)
+	accountServiceCreateAccessKeyHandler := connect.NewUnaryHandler(
+		AccountServiceCreateAccessKeyProcedure,
+		svc.CreateAccessKey,
+		connect.WithSchema(accountServiceMethods.ByName("CreateAccessKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	accountServiceListAccessKeysHandler := connect.NewUnaryHandler(
+		AccountServiceListAccessKeysProcedure,
+		svc.ListAccessKeys,
+		connect.WithSchema(accountServiceMethods.ByName("ListAccessKeys")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	accountServiceRotateAccessKeyHandler := connect.NewUnaryHandler(
+		AccountServiceRotateAccessKeyProcedure,
+		svc.RotateAccessKey,
+		connect.WithSchema(accountServiceMethods.ByName("RotateAccessKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	accountServiceUpdateAccessKeyHandler := connect.NewUnaryHandler(
+		AccountServiceUpdateAccessKeyProcedure,
+		svc.UpdateAccessKey,
+		connect.WithSchema(accountServiceMethods.ByName("UpdateAccessKey")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	accountServiceDeleteAccessKeyHandler := connect.NewUnaryHandler(
+		AccountServiceDeleteAccessKeyProcedure,
+		svc.DeleteAccessKey,
+		connect.WithSchema(accountServiceMethods.ByName("DeleteAccessKey")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/k3fs.admin.v1.AccountService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AccountServiceWhoAmIProcedure:
 			accountServiceWhoAmIHandler.ServeHTTP(w, r)
+		case AccountServiceCreateAccountProcedure:
+			accountServiceCreateAccountHandler.ServeHTTP(w, r)
+		case AccountServiceListAccountsProcedure:
+			accountServiceListAccountsHandler.ServeHTTP(w, r)
+		case AccountServiceGetAccountProcedure:
+			accountServiceGetAccountHandler.ServeHTTP(w, r)
+		case AccountServiceUpdateAccountProcedure:
+			accountServiceUpdateAccountHandler.ServeHTTP(w, r)
+		case AccountServiceDeleteAccountProcedure:
+			accountServiceDeleteAccountHandler.ServeHTTP(w, r)
+		case AccountServiceCreateAccessKeyProcedure:
+			accountServiceCreateAccessKeyHandler.ServeHTTP(w, r)
+		case AccountServiceListAccessKeysProcedure:
+			accountServiceListAccessKeysHandler.ServeHTTP(w, r)
+		case AccountServiceRotateAccessKeyProcedure:
+			accountServiceRotateAccessKeyHandler.ServeHTTP(w, r)
+		case AccountServiceUpdateAccessKeyProcedure:
+			accountServiceUpdateAccessKeyHandler.ServeHTTP(w, r)
+		case AccountServiceDeleteAccessKeyProcedure:
+			accountServiceDeleteAccessKeyHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -109,4 +407,266 @@ type UnimplementedAccountServiceHandler struct{}
 
 func (UnimplementedAccountServiceHandler) WhoAmI(context.Context, *connect.Request[adminv1.WhoAmIRequest]) (*connect.Response[adminv1.WhoAmIResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.WhoAmI is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) CreateAccount(context.Context, *connect.Request[adminv1.CreateAccountRequest]) (*connect.Response[adminv1.CreateAccountResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.CreateAccount is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) ListAccounts(context.Context, *connect.Request[adminv1.ListAccountsRequest]) (*connect.Response[adminv1.ListAccountsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.ListAccounts is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) GetAccount(context.Context, *connect.Request[adminv1.GetAccountRequest]) (*connect.Response[adminv1.GetAccountResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.GetAccount is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) UpdateAccount(context.Context, *connect.Request[adminv1.UpdateAccountRequest]) (*connect.Response[adminv1.UpdateAccountResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.UpdateAccount is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) DeleteAccount(context.Context, *connect.Request[adminv1.DeleteAccountRequest]) (*connect.Response[adminv1.DeleteAccountResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.DeleteAccount is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) CreateAccessKey(context.Context, *connect.Request[adminv1.CreateAccessKeyRequest]) (*connect.Response[adminv1.CreateAccessKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.CreateAccessKey is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) ListAccessKeys(context.Context, *connect.Request[adminv1.ListAccessKeysRequest]) (*connect.Response[adminv1.ListAccessKeysResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.ListAccessKeys is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) RotateAccessKey(context.Context, *connect.Request[adminv1.RotateAccessKeyRequest]) (*connect.Response[adminv1.RotateAccessKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.RotateAccessKey is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) UpdateAccessKey(context.Context, *connect.Request[adminv1.UpdateAccessKeyRequest]) (*connect.Response[adminv1.UpdateAccessKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.UpdateAccessKey is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) DeleteAccessKey(context.Context, *connect.Request[adminv1.DeleteAccessKeyRequest]) (*connect.Response[adminv1.DeleteAccessKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.DeleteAccessKey is not implemented"))
+}
+
+// PolicyServiceClient is a client for the k3fs.admin.v1.PolicyService service.
+type PolicyServiceClient interface {
+	// PutPolicy stores a policy under a name, or replaces it.
+	PutPolicy(context.Context, *connect.Request[adminv1.PutPolicyRequest]) (*connect.Response[adminv1.PutPolicyResponse], error)
+	// GetPolicy shows a policy.
+	GetPolicy(context.Context, *connect.Request[adminv1.GetPolicyRequest]) (*connect.Response[adminv1.GetPolicyResponse], error)
+	// ListPolicies lists policies by name, without their documents.
+	ListPolicies(context.Context, *connect.Request[adminv1.ListPoliciesRequest]) (*connect.Response[adminv1.ListPoliciesResponse], error)
+	// DeletePolicy removes a policy that is attached to no account.
+	DeletePolicy(context.Context, *connect.Request[adminv1.DeletePolicyRequest]) (*connect.Response[adminv1.DeletePolicyResponse], error)
+	// AttachPolicy makes a policy count for an account.
+	AttachPolicy(context.Context, *connect.Request[adminv1.AttachPolicyRequest]) (*connect.Response[adminv1.AttachPolicyResponse], error)
+	// DetachPolicy takes that back.
+	DetachPolicy(context.Context, *connect.Request[adminv1.DetachPolicyRequest]) (*connect.Response[adminv1.DetachPolicyResponse], error)
+}
+
+// NewPolicyServiceClient constructs a client for the k3fs.admin.v1.PolicyService service. By
+// default, it uses the Connect protocol with the binary Protobuf Codec, asks for gzipped responses,
+// and sends uncompressed requests. To use the gRPC or gRPC-Web protocols, supply the
+// connect.WithGRPC() or connect.WithGRPCWeb() options.
+//
+// The URL supplied here should be the base URL for the Connect or gRPC server (for example,
+// http://api.acme.com or https://acme.com/grpc).
+func NewPolicyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...connect.ClientOption) PolicyServiceClient {
+	baseURL = strings.TrimRight(baseURL, "/")
+	policyServiceMethods := adminv1.File_k3fs_admin_v1_accounts_proto.Services().ByName("PolicyService").Methods()
+	return &policyServiceClient{
+		putPolicy: connect.NewClient[adminv1.PutPolicyRequest, adminv1.PutPolicyResponse](
+			httpClient,
+			baseURL+PolicyServicePutPolicyProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("PutPolicy")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		getPolicy: connect.NewClient[adminv1.GetPolicyRequest, adminv1.GetPolicyResponse](
+			httpClient,
+			baseURL+PolicyServiceGetPolicyProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("GetPolicy")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		listPolicies: connect.NewClient[adminv1.ListPoliciesRequest, adminv1.ListPoliciesResponse](
+			httpClient,
+			baseURL+PolicyServiceListPoliciesProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("ListPolicies")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		deletePolicy: connect.NewClient[adminv1.DeletePolicyRequest, adminv1.DeletePolicyResponse](
+			httpClient,
+			baseURL+PolicyServiceDeletePolicyProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("DeletePolicy")),
+			connect.WithClientOptions(opts...),
+		),
+		attachPolicy: connect.NewClient[adminv1.AttachPolicyRequest, adminv1.AttachPolicyResponse](
+			httpClient,
+			baseURL+PolicyServiceAttachPolicyProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("AttachPolicy")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		detachPolicy: connect.NewClient[adminv1.DetachPolicyRequest, adminv1.DetachPolicyResponse](
+			httpClient,
+			baseURL+PolicyServiceDetachPolicyProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("DetachPolicy")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+	}
+}
+
+// policyServiceClient implements PolicyServiceClient.
+type policyServiceClient struct {
+	putPolicy    *connect.Client[adminv1.PutPolicyRequest, adminv1.PutPolicyResponse]
+	getPolicy    *connect.Client[adminv1.GetPolicyRequest, adminv1.GetPolicyResponse]
+	listPolicies *connect.Client[adminv1.ListPoliciesRequest, adminv1.ListPoliciesResponse]
+	deletePolicy *connect.Client[adminv1.DeletePolicyRequest, adminv1.DeletePolicyResponse]
+	attachPolicy *connect.Client[adminv1.AttachPolicyRequest, adminv1.AttachPolicyResponse]
+	detachPolicy *connect.Client[adminv1.DetachPolicyRequest, adminv1.DetachPolicyResponse]
+}
+
+// PutPolicy calls k3fs.admin.v1.PolicyService.PutPolicy.
+func (c *policyServiceClient) PutPolicy(ctx context.Context, req *connect.Request[adminv1.PutPolicyRequest]) (*connect.Response[adminv1.PutPolicyResponse], error) {
+	return c.putPolicy.CallUnary(ctx, req)
+}
+
+// GetPolicy calls k3fs.admin.v1.PolicyService.GetPolicy.
+func (c *policyServiceClient) GetPolicy(ctx context.Context, req *connect.Request[adminv1.GetPolicyRequest]) (*connect.Response[adminv1.GetPolicyResponse], error) {
+	return c.getPolicy.CallUnary(ctx, req)
+}
+
+// ListPolicies calls k3fs.admin.v1.PolicyService.ListPolicies.
+func (c *policyServiceClient) ListPolicies(ctx context.Context, req *connect.Request[adminv1.ListPoliciesRequest]) (*connect.Response[adminv1.ListPoliciesResponse], error) {
+	return c.listPolicies.CallUnary(ctx, req)
+}
+
+// DeletePolicy calls k3fs.admin.v1.PolicyService.DeletePolicy.
+func (c *policyServiceClient) DeletePolicy(ctx context.Context, req *connect.Request[adminv1.DeletePolicyRequest]) (*connect.Response[adminv1.DeletePolicyResponse], error) {
+	return c.deletePolicy.CallUnary(ctx, req)
+}
+
+// AttachPolicy calls k3fs.admin.v1.PolicyService.AttachPolicy.
+func (c *policyServiceClient) AttachPolicy(ctx context.Context, req *connect.Request[adminv1.AttachPolicyRequest]) (*connect.Response[adminv1.AttachPolicyResponse], error) {
+	return c.attachPolicy.CallUnary(ctx, req)
+}
+
+// DetachPolicy calls k3fs.admin.v1.PolicyService.DetachPolicy.
+func (c *policyServiceClient) DetachPolicy(ctx context.Context, req *connect.Request[adminv1.DetachPolicyRequest]) (*connect.Response[adminv1.DetachPolicyResponse], error) {
+	return c.detachPolicy.CallUnary(ctx, req)
+}
+
+// PolicyServiceHandler is an implementation of the k3fs.admin.v1.PolicyService service.
+type PolicyServiceHandler interface {
+	// PutPolicy stores a policy under a name, or replaces it.
+	PutPolicy(context.Context, *connect.Request[adminv1.PutPolicyRequest]) (*connect.Response[adminv1.PutPolicyResponse], error)
+	// GetPolicy shows a policy.
+	GetPolicy(context.Context, *connect.Request[adminv1.GetPolicyRequest]) (*connect.Response[adminv1.GetPolicyResponse], error)
+	// ListPolicies lists policies by name, without their documents.
+	ListPolicies(context.Context, *connect.Request[adminv1.ListPoliciesRequest]) (*connect.Response[adminv1.ListPoliciesResponse], error)
+	// DeletePolicy removes a policy that is attached to no account.
+	DeletePolicy(context.Context, *connect.Request[adminv1.DeletePolicyRequest]) (*connect.Response[adminv1.DeletePolicyResponse], error)
+	// AttachPolicy makes a policy count for an account.
+	AttachPolicy(context.Context, *connect.Request[adminv1.AttachPolicyRequest]) (*connect.Response[adminv1.AttachPolicyResponse], error)
+	// DetachPolicy takes that back.
+	DetachPolicy(context.Context, *connect.Request[adminv1.DetachPolicyRequest]) (*connect.Response[adminv1.DetachPolicyResponse], error)
+}
+
+// NewPolicyServiceHandler builds an HTTP handler from the service implementation. It returns the
+// path on which to mount the handler and the handler itself.
+//
+// By default, handlers support the Connect, gRPC, and gRPC-Web protocols with the binary Protobuf
+// and JSON codecs. They also support gzip compression.
+func NewPolicyServiceHandler(svc PolicyServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
+	policyServiceMethods := adminv1.File_k3fs_admin_v1_accounts_proto.Services().ByName("PolicyService").Methods()
+	policyServicePutPolicyHandler := connect.NewUnaryHandler(
+		PolicyServicePutPolicyProcedure,
+		svc.PutPolicy,
+		connect.WithSchema(policyServiceMethods.ByName("PutPolicy")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	policyServiceGetPolicyHandler := connect.NewUnaryHandler(
+		PolicyServiceGetPolicyProcedure,
+		svc.GetPolicy,
+		connect.WithSchema(policyServiceMethods.ByName("GetPolicy")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	policyServiceListPoliciesHandler := connect.NewUnaryHandler(
+		PolicyServiceListPoliciesProcedure,
+		svc.ListPolicies,
+		connect.WithSchema(policyServiceMethods.ByName("ListPolicies")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	policyServiceDeletePolicyHandler := connect.NewUnaryHandler(
+		PolicyServiceDeletePolicyProcedure,
+		svc.DeletePolicy,
+		connect.WithSchema(policyServiceMethods.ByName("DeletePolicy")),
+		connect.WithHandlerOptions(opts...),
+	)
+	policyServiceAttachPolicyHandler := connect.NewUnaryHandler(
+		PolicyServiceAttachPolicyProcedure,
+		svc.AttachPolicy,
+		connect.WithSchema(policyServiceMethods.ByName("AttachPolicy")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	policyServiceDetachPolicyHandler := connect.NewUnaryHandler(
+		PolicyServiceDetachPolicyProcedure,
+		svc.DetachPolicy,
+		connect.WithSchema(policyServiceMethods.ByName("DetachPolicy")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	return "/k3fs.admin.v1.PolicyService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case PolicyServicePutPolicyProcedure:
+			policyServicePutPolicyHandler.ServeHTTP(w, r)
+		case PolicyServiceGetPolicyProcedure:
+			policyServiceGetPolicyHandler.ServeHTTP(w, r)
+		case PolicyServiceListPoliciesProcedure:
+			policyServiceListPoliciesHandler.ServeHTTP(w, r)
+		case PolicyServiceDeletePolicyProcedure:
+			policyServiceDeletePolicyHandler.ServeHTTP(w, r)
+		case PolicyServiceAttachPolicyProcedure:
+			policyServiceAttachPolicyHandler.ServeHTTP(w, r)
+		case PolicyServiceDetachPolicyProcedure:
+			policyServiceDetachPolicyHandler.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// UnimplementedPolicyServiceHandler returns CodeUnimplemented from all methods.
+type UnimplementedPolicyServiceHandler struct{}
+
+func (UnimplementedPolicyServiceHandler) PutPolicy(context.Context, *connect.Request[adminv1.PutPolicyRequest]) (*connect.Response[adminv1.PutPolicyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.PolicyService.PutPolicy is not implemented"))
+}
+
+func (UnimplementedPolicyServiceHandler) GetPolicy(context.Context, *connect.Request[adminv1.GetPolicyRequest]) (*connect.Response[adminv1.GetPolicyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.PolicyService.GetPolicy is not implemented"))
+}
+
+func (UnimplementedPolicyServiceHandler) ListPolicies(context.Context, *connect.Request[adminv1.ListPoliciesRequest]) (*connect.Response[adminv1.ListPoliciesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.PolicyService.ListPolicies is not implemented"))
+}
+
+func (UnimplementedPolicyServiceHandler) DeletePolicy(context.Context, *connect.Request[adminv1.DeletePolicyRequest]) (*connect.Response[adminv1.DeletePolicyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.PolicyService.DeletePolicy is not implemented"))
+}
+
+func (UnimplementedPolicyServiceHandler) AttachPolicy(context.Context, *connect.Request[adminv1.AttachPolicyRequest]) (*connect.Response[adminv1.AttachPolicyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.PolicyService.AttachPolicy is not implemented"))
+}
+
+func (UnimplementedPolicyServiceHandler) DetachPolicy(context.Context, *connect.Request[adminv1.DetachPolicyRequest]) (*connect.Response[adminv1.DetachPolicyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.PolicyService.DetachPolicy is not implemented"))
 }
