@@ -42,6 +42,7 @@ func (s *Store) Rekey(ctx context.Context, d Domain, o RekeyOptions) (Rekeyed, e
 		return r.done, fmt.Errorf("chunkstore: key of domain %d: %w", d, err)
 	}
 	s.sealing.Lock() // what has chosen an earlier epoch is written after this
+	//lint:ignore SA2001 to wait is all
 	s.sealing.Unlock()
 	for pass := 0; ; pass++ {
 		before := r.done.Frames

@@ -43,6 +43,8 @@ type Config struct {
 	Data string `koanf:"data"`
 	// MasterKey is the file of the master key; default master.key in Data. Keep a copy elsewhere.
 	MasterKey string `koanf:"master_key"`
+	// OldMasterKey is the file of the master key of before, where another took its place since the last start.
+	OldMasterKey string `koanf:"old_master_key"`
 	// Accounts is a file of accounts to make at the start; empty means none.
 	Accounts string `koanf:"accounts"`
 
@@ -54,6 +56,10 @@ type Config struct {
 	Limits  LimitsConfig  `koanf:"limits"`
 	Locks   LocksConfig   `koanf:"locks"`
 	Root    RootConfig    `koanf:"root"`
+
+	KeyService KeyServiceConfig `koanf:"key_service"`
+
+	master, oldMaster *tenancy.Master // from the environment; nil: they are in files
 }
 
 // LogConfig says what is logged, to standard error.
@@ -154,11 +160,12 @@ func Defaults() Config {
 			MaxHeader: 64 << 10, MaxConnections: 32768, AccessLogFormat: "s3",
 			ObjectOwnership: string(tenancy.OwnerEnforced), LifecycleDay: 24 * time.Hour,
 		},
-		Mount:   MountConfig{AllowOther: true, WriteBack: true},
-		Admin:   AdminConfig{Listen: "127.0.0.1:9001", Socket: control.AdminSocket},
-		Control: ControlConfig{Listen: control.Socket},
-		Limits:  LimitsConfig{Memory: 352 << 20, StopDeadline: 9 * time.Second},
-		Locks:   LocksConfig{MaxRetention: 200 * 366 * 24 * time.Hour, MaxJump: 25 * time.Hour, MaxOff: 30 * 24 * time.Hour},
+		Mount:      MountConfig{AllowOther: true, WriteBack: true},
+		Admin:      AdminConfig{Listen: "127.0.0.1:9001", Socket: control.AdminSocket},
+		Control:    ControlConfig{Listen: control.Socket},
+		Limits:     LimitsConfig{Memory: 352 << 20, StopDeadline: 9 * time.Second},
+		KeyService: KeyServiceConfig{Life: 10 * time.Minute},
+		Locks:      LocksConfig{MaxRetention: 200 * 366 * 24 * time.Hour, MaxJump: 25 * time.Hour, MaxOff: 30 * 24 * time.Hour},
 	}
 }
 
@@ -187,6 +194,7 @@ func (c *Config) Validate() error {
 	}
 	c.validateS3(bad)
 	c.Locks.validate(bad)
+	c.KeyService.validate(bad)
 	c.Admin.validate(bad)
 	for key, d := range map[string]time.Duration{
 		"s3.read_header_timeout": c.S3.ReadHeaderTimeout, "s3.idle_timeout": c.S3.IdleTimeout,
@@ -225,6 +233,9 @@ func (c *Config) validatePaths(bad func(key, format string, args ...any)) {
 		c.MasterKey = filepath.Join(c.Data, "master.key")
 	}
 	abs("master_key", &c.MasterKey)
+	if c.OldMasterKey != "" {
+		abs("old_master_key", &c.OldMasterKey)
+	}
 	if c.Control.Listen != "" {
 		abs("control.listen", &c.Control.Listen)
 	}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"k3fs/chunkstore"
 	"k3fs/daemon/adminapi"
 	"k3fs/daemon/control"
 	"k3fs/fusefs"
@@ -83,6 +84,9 @@ func Run(ctx context.Context, cfg Config, version string, log *slog.Logger) erro
 // open opens everything, in the order of the package comment.
 func (d *Daemon) open(ctx context.Context) (err error) {
 	begun := time.Now()
+	if err := noDump(); err != nil {
+		return err
+	}
 	if d.stores, err = openStores(ctx, d.cfg, d.log); err != nil {
 		return err
 	}
@@ -160,6 +164,9 @@ func (d *Daemon) serve(ctx context.Context) error {
 	d.notify.status("serving")
 	if d.objectDoor != nil {
 		go d.expire(watching)
+	}
+	if d.stores != nil {
+		go d.stores.tenancy.KeepKeys(watching, func(t tenancy.TenantID) { d.stores.chunks.Forget(chunkstore.Domain(t)) })
 	}
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)

@@ -47,7 +47,10 @@ func Load(src Sources) (Config, error) {
 	cfg := Defaults()
 	k := koanf.New(".")
 	env := environment(src.Environ)
-	if err := errors.Join(loadFiles(k, src.File), loadEnv(k, env), loadFlags(k, src.Flags), loadSecrets(k, env)); err != nil {
+	var failed [2]error
+	cfg.master, failed[0] = masterFromEnv(env, "K3FS_MASTER_KEY")
+	cfg.oldMaster, failed[1] = masterFromEnv(env, "K3FS_OLD_MASTER_KEY")
+	if err := errors.Join(failed[0], failed[1], loadFiles(k, src.File), loadEnv(k, env), loadFlags(k, src.Flags), loadSecrets(k, env)); err != nil {
 		return cfg, &ConfigError{err}
 	}
 	err := k.UnmarshalWithConf("", &cfg, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
@@ -101,7 +104,7 @@ func loadEnv(k *koanf.Koanf, env map[string]string) error {
 	values := map[string]any{}
 	for name, value := range env {
 		rest, ok := strings.CutPrefix(name, "K3FS_")
-		if !ok || !strings.Contains(rest, "__") && rest != "DATA" && rest != "MASTER_KEY" && rest != "ACCOUNTS" {
+		if !ok || !strings.Contains(rest, "__") && !oneOf(rest, "DATA", "MASTER_KEY", "OLD_MASTER_KEY", "ACCOUNTS") {
 			continue
 		}
 		key := strings.ToLower(strings.ReplaceAll(rest, "__", "."))
@@ -202,6 +205,9 @@ func Keys() []string {
 func keysOf(t reflect.Type, prefix string) (keys []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
+		if f.Tag.Get("koanf") == "" {
+			continue
+		}
 		name := prefix + f.Tag.Get("koanf")
 		if f.Type.Kind() == reflect.Struct {
 			keys = append(keys, keysOf(f.Type, name+".")...)
@@ -250,7 +256,7 @@ func environment(environ []string) map[string]string {
 	env := make(map[string]string, len(environ))
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		env[name] = value
+		env[name] = strings.Clone(value) // ForgetSecrets writes over the original
 	}
 	return env
 }

@@ -33,6 +33,7 @@ type stores struct {
 	kv      *badgerkv.Store
 	chunks  *chunkstore.Store
 	tenancy *tenancy.Tenancy
+	locked  *locked
 }
 
 // openStores locks the data directory and opens what is in it. On an error nothing stays open.
@@ -49,8 +50,7 @@ func openStores(ctx context.Context, cfg Config, log *slog.Logger) (_ *stores, e
 	if s.lock, err = lockData(cfg.Data); err != nil {
 		return nil, err
 	}
-	master, err := masterKey(cfg, log)
-	if err != nil {
+	if s.locked, err = nodeKeys(ctx, cfg, log, true); err != nil {
 		return nil, err
 	}
 	reserve, err := freeSpace(cfg)
@@ -61,7 +61,7 @@ func openStores(ctx context.Context, cfg Config, log *slog.Logger) (_ *stores, e
 	// refers to data, so there is nothing for the barrier to do.
 	var chunks atomic.Pointer[chunkstore.Store]
 	s.kv, err = badgerkv.Open(badgerkv.Options{
-		Dir: filepath.Join(cfg.Data, metaDir), Key: master.MetadataKey(), LowWater: reserve, Logger: log,
+		Dir: filepath.Join(cfg.Data, metaDir), Key: s.locked.keys.MetadataKey(), LowWater: reserve, Logger: log,
 		Barrier: func(ctx context.Context) error {
 			if c := chunks.Load(); c != nil {
 				return c.Sync(ctx)
@@ -72,7 +72,10 @@ func openStores(ctx context.Context, cfg Config, log *slog.Logger) (_ *stores, e
 	if err != nil {
 		return nil, fmt.Errorf("open metadata: %w", err)
 	}
-	if s.tenancy, err = tenancy.Open(ctx, s.kv, tenancy.Options{Master: master}); err != nil {
+	if s.tenancy, err = tenancy.Open(ctx, s.kv, s.locked.options(cfg)); err != nil {
+		return nil, err
+	}
+	if err = s.locked.settle(ctx, s.tenancy, log); err != nil {
 		return nil, err
 	}
 	s.chunks, err = chunkstore.Open(ctx, chunkstore.Options{
@@ -97,17 +100,16 @@ func openStoresReadOnly(ctx context.Context, cfg Config, log *slog.Logger) (_ *s
 	if s.lock, err = lockForReading(cfg.Data); err != nil {
 		return nil, err
 	}
-	master, err := tenancy.LoadMaster(cfg.MasterKey)
-	if err != nil {
+	if s.locked, err = nodeKeys(ctx, cfg, log, false); err != nil {
 		return nil, err
 	}
 	s.kv, err = badgerkv.Open(badgerkv.Options{
-		Dir: filepath.Join(cfg.Data, metaDir), Key: master.MetadataKey(), ReadOnly: true, Logger: log,
+		Dir: filepath.Join(cfg.Data, metaDir), Key: s.locked.keys.MetadataKey(), ReadOnly: true, Logger: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open metadata: %w", err)
 	}
-	if s.tenancy, err = tenancy.Open(ctx, s.kv, tenancy.Options{Master: master}); err != nil {
+	if s.tenancy, err = tenancy.Open(ctx, s.kv, s.locked.options(cfg)); err != nil {
 		return nil, err
 	}
 	s.chunks, err = chunkstore.Open(ctx, chunkstore.Options{
@@ -171,24 +173,6 @@ func flock(f *os.File, how int) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
-}
-
-// masterKey loads the master key, or makes it where no data is yet that another one must have sealed.
-func masterKey(cfg Config, log *slog.Logger) (*tenancy.Master, error) {
-	m, err := tenancy.LoadMaster(cfg.MasterKey)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return m, err
-	}
-	for _, dir := range []string{metaDir, chunksDir} {
-		if exists(filepath.Join(cfg.Data, dir)) {
-			return nil, fmt.Errorf("the master key %s is missing, but %s holds data that needs it: restore the key from your copy", cfg.MasterKey, cfg.Data)
-		}
-	}
-	if m, err = tenancy.CreateMaster(cfg.MasterKey); err != nil {
-		return nil, err
-	}
-	log.Warn("made a master key: without it all data is lost, so keep a copy elsewhere", "file", cfg.MasterKey)
-	return m, nil
 }
 
 // freeSpace is the free space that is kept, in bytes.

@@ -160,6 +160,18 @@ func (v *View) rotateKey(ctx context.Context) error {
 	return err
 }
 
+// NoteNodeKeys puts what was done about the node's own keys into the first tenant's audit log, durably. It takes the
+// permission to do it.
+func (v *View) NoteNodeKeys(ctx context.Context, event, detail string) error {
+	err := v.fs.auth.Allow(v.who, tenancy.RotateNodeKeys, tenancy.Resource{})
+	if err == nil {
+		err = v.update(context.WithoutCancel(ctx), metastore.Durable, func(t *txn) error {
+			return t.recordFor(tenancy.FirstTenant, v, audit.Event{Event: event, Detail: detail})
+		})
+	}
+	return fail("rotate node keys", "", err)
+}
+
 // KeyState tells which keys the view's tenant has, and how far a change of them is.
 func (v *View) KeyState(ctx context.Context) (s KeyState, err error) {
 	if err = v.fs.auth.Allow(v.who, tenancy.RotateTenantKey, tenancy.Resource{Owner: v.who.Tenant}); err == nil {
@@ -277,8 +289,10 @@ func (t *txn) renewErased() (err error) {
 // settle waits for the updates and views that are under way.
 func (fs *FS) settle() {
 	fs.holding.fence.Lock()
+	//lint:ignore SA2001 to wait is all
 	fs.holding.fence.Unlock()
 	fs.gate.Lock()
+	//lint:ignore SA2001 to wait is all
 	fs.gate.Unlock()
 }
 
