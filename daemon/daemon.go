@@ -20,6 +20,7 @@ import (
 	"k3fs/namespace"
 	"k3fs/s3api"
 	"k3fs/tenancy"
+	"k3fs/tenancy/fair"
 )
 
 // Daemon is a running k3fs.
@@ -35,6 +36,8 @@ type Daemon struct {
 	mounts  *mounts
 	control *control.Server
 	locks   locks.Table
+	limiter *fair.Limiter // of all doors
+	gate    *fair.Gate    // of the S3 door
 	peers   fusefs.Peers
 	health  *health
 	metrics *metrics
@@ -90,6 +93,7 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 	if d.stores, err = openStores(ctx, d.cfg, d.log); err != nil {
 		return err
 	}
+	d.limiter, d.gate = fair.NewLimiter(d.stores.tenancy.Limits), fair.NewGate()
 	if err := d.stores.rootCredentials(ctx, d.cfg, d.log); err != nil {
 		return err
 	}

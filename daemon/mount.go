@@ -36,6 +36,7 @@ func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, o fusefs.Opt
 		own.UID, own.GID = new(uint32(os.Geteuid())), new(uint32(os.Getegid()))
 	}
 	o.UnmountGrace, o.Logger, o.Metrics = d.share(unmountGrace), d.log, fuseMetrics{d.metrics}
+	o.Pace = pace{d, who.Tenant}
 	var err error
 	if m.door, err = fusefs.Mount(ctx, o); err != nil {
 		m.unwatch()

@@ -107,7 +107,10 @@ func (d *door) attrOf(nodeid uint64) (namespace.Attr, error) {
 
 // SetAttr implements fuse.RawFileSystem: chmod, chown, truncate, utimensat, and the times of files
 // written through the kernel's cache.
-func (d *door) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+func (d *door) SetAttr(c <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	if s := d.pace(c, 0, 0); s != fuse.OK {
+		return s
+	}
 	since := d.inv.now()
 	defer d.inv.setting(namespace.Ino(in.NodeId))()
 	if isWriteback(in) && in.Valid&fuse.FATTR_FH == 0 && d.known(in, since, out) {
@@ -242,14 +245,20 @@ func (d *door) made(out *fuse.EntryOut, since uint64, parent uint64, name string
 }
 
 // Mkdir implements fuse.RawFileSystem.
-func (d *door) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+func (d *door) Mkdir(c <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	if s := d.pace(c, 0, 0); s != fuse.OK {
+		return s
+	}
 	since := d.inv.now()
 	a, err := d.fs.Mkdir(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode, in.Umask))
 	return d.made(out, since, in.NodeId, name, a, err)
 }
 
 // Mknod implements fuse.RawFileSystem.
-func (d *door) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+func (d *door) Mknod(c <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	if s := d.pace(c, 0, 0); s != fuse.OK {
+		return s
+	}
 	since := d.inv.now()
 	n := node(&in.InHeader, in.Mode, in.Umask)
 	n.Rdev = in.Rdev
@@ -261,14 +270,20 @@ func (d *door) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse
 }
 
 // Symlink implements fuse.RawFileSystem.
-func (d *door) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+func (d *door) Symlink(c <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	if s := d.pace(c, 0, 0); s != fuse.OK {
+		return s
+	}
 	since := d.inv.now()
 	a, err := d.fs.Symlink(background, namespace.Ino(in.NodeId), name, target, node(in, 0o777, 0))
 	return d.made(out, since, in.NodeId, name, a, err)
 }
 
 // Link implements fuse.RawFileSystem.
-func (d *door) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+func (d *door) Link(c <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	if s := d.pace(c, 0, 0); s != fuse.OK {
+		return s
+	}
 	since := d.inv.now()
 	a, err := d.fs.Link(background, namespace.Ino(in.Oldnodeid), namespace.Ino(in.NodeId), name)
 	return d.made(out, since, in.NodeId, name, a, err)
@@ -288,17 +303,26 @@ func (d *door) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Stat
 }
 
 // Unlink implements fuse.RawFileSystem.
-func (d *door) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+func (d *door) Unlink(c <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	if s := d.pace(c, 0, 0); s != fuse.OK {
+		return s
+	}
 	return d.status(d.fs.Unlink(background, namespace.Ino(in.NodeId), name))
 }
 
 // Rmdir implements fuse.RawFileSystem.
-func (d *door) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+func (d *door) Rmdir(c <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	if s := d.pace(c, 0, 0); s != fuse.OK {
+		return s
+	}
 	return d.status(d.fs.Rmdir(background, namespace.Ino(in.NodeId), name))
 }
 
 // Rename implements fuse.RawFileSystem: rename(2) and renameat2(2), but for RENAME_WHITEOUT.
-func (d *door) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
+func (d *door) Rename(c <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
+	if s := d.pace(c, 0, 0); s != fuse.OK {
+		return s
+	}
 	var f namespace.RenameFlags
 	if in.Flags&unix.RENAME_NOREPLACE != 0 {
 		f |= namespace.RenameNoReplace

@@ -44,7 +44,10 @@ func (d *door) opened(h namespace.FileHandle, flags uint32, out *fuse.OpenOut) {
 }
 
 // Open implements fuse.RawFileSystem.
-func (d *door) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+func (d *door) Open(c <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if s := d.pace(c, 0, 0); s != fuse.OK {
+		return s
+	}
 	f := openFlags(in.Flags)
 	if f.Trunc {
 		defer d.changing(namespace.Ino(in.NodeId), 0, 0)()
@@ -63,7 +66,10 @@ func (d *door) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.
 }
 
 // Create implements fuse.RawFileSystem.
-func (d *door) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+func (d *door) Create(c <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if s := d.pace(c, 0, 0); s != fuse.OK {
+		return s
+	}
 	since := d.inv.now()
 	f := openFlags(in.Flags)
 	a, h, err := d.fs.Create(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode, in.Umask), f)
@@ -90,7 +96,10 @@ func (d *door) killPriv(h namespace.FileHandle) error {
 }
 
 // Read implements fuse.RawFileSystem. buf goes back to go-fuse's pool when it has been sent.
-func (d *door) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+func (d *door) Read(c <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	if s := d.pace(c, int(in.Size), 0); s != fuse.OK {
+		return nil, s
+	}
 	f := d.files.get(in.Fh)
 	if f == nil {
 		return nil, fuse.EBADF
@@ -106,7 +115,10 @@ func (d *door) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadRe
 }
 
 // Write implements fuse.RawFileSystem.
-func (d *door) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+func (d *door) Write(c <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	if s := d.pace(c, 0, len(data)); s != fuse.OK {
+		return 0, s
+	}
 	f := d.files.get(in.Fh)
 	if f == nil {
 		return 0, fuse.EBADF

@@ -64,6 +64,7 @@ type Options struct {
 
 	Logger  *slog.Logger // nil means slog.Default()
 	Metrics Metrics      // nil means none
+	Pace    Pace         // nil means without limits
 }
 
 // Metrics is told of every request when it has been handled. It is called concurrently.

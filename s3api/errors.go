@@ -29,6 +29,7 @@ const (
 	codeMetadataTooLarge   s3err.Code = "MetadataTooLarge"
 	codeInvalidPartNumber  s3err.Code = "InvalidPartNumber"
 	codeAccessForbidden    s3err.Code = "AccessForbidden"
+	codeSlowDown           s3err.Code = "SlowDown"
 	codeExpiredToken       s3err.Code = "ExpiredToken"
 )
 
@@ -102,6 +103,7 @@ var codeStatus = map[s3err.Code]int{
 	codeInvalidRange:            416,
 	codePrecondition:            412,
 	codeAccessForbidden:         403,
+	codeSlowDown:                503,
 
 	"BucketAlreadyExists": 409, "NoSuchBucketPolicy": 404, "NoSuchTagSet": 404, "NoSuchCORSConfiguration": 404, "NoSuchWebsiteConfiguration": 404,
 	"NoSuchLifecycleConfiguration": 404, "OwnershipControlsNotFoundError": 404, "NoSuchPublicAccessBlockConfiguration": 404,
@@ -150,7 +152,7 @@ func translate(err error) (answer, *s3err.Error) {
 func (q *request) fail(err error) {
 	a, wire := translate(err)
 	q.code = a.code
-	if a.status >= 500 && a.status != http.StatusNotImplemented {
+	if a.status >= 500 && a.status != http.StatusNotImplemented && a.code != codeSlowDown {
 		q.s.o.Logger.Error("s3: request failed", "request", q.id, "operation", q.operation, "status", a.status, "error", err)
 	}
 	if q.w.Written() {

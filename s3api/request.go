@@ -17,6 +17,7 @@ import (
 	"k3fs/s3api/internal/s3err"
 	"k3fs/s3api/internal/sigv4"
 	"k3fs/tenancy"
+	"k3fs/tenancy/fair"
 )
 
 // request is one S3 request on its way through a handler.
@@ -38,6 +39,20 @@ type request struct {
 	lock        map[string]string // of PutObjectRetention and PutObjectLegalHold, for the conditions of policies
 	in          int64             // bytes read of the body
 	code        s3err.Code        // of the error that was answered, or ""
+
+	tenant tenancy.TenantID // whose limits count: the caller's, 0 for anonymous ones
+	pass   *fair.Pass       // nil before it is known
+}
+
+// enter asks the limits and the gate for a request of a tenant.
+func (q *request) enter(t tenancy.TenantID) (err error) {
+	if retry := q.s.o.Limiter.Admit(t); retry > 0 {
+		q.w.Header().Set("Retry-After", strconv.Itoa(int((retry+time.Second-1)/time.Second)))
+		return s3err.New(codeSlowDown, "Please reduce your request rate.")
+	}
+	q.tenant = t
+	q.pass, err = q.s.o.Gate.Enter(q.ctx(), t)
+	return err
 }
 
 func (q *request) ctx() context.Context { return q.r.Context() }
@@ -50,7 +65,7 @@ func (q *request) limitIdle() {
 	_ = rc.SetReadDeadline(time.Now().Add(idle)) // test recorders have none
 	_ = rc.SetWriteDeadline(time.Now().Add(idle))
 	if q.r.Body != nil {
-		q.r.Body = &idleBody{body: q.r.Body, rc: rc, idle: idle, n: &q.in}
+		q.r.Body = &idleBody{q: q, body: q.r.Body, rc: rc, idle: idle}
 	}
 }
 
@@ -65,21 +80,34 @@ func (q *request) continueEmpty() {
 }
 
 type idleBody struct {
+	q    *request
 	body io.ReadCloser
 	rc   *http.ResponseController
 	idle time.Duration
 	next time.Time // when to move the deadlines again
-	n    *int64
 }
 
-func (b *idleBody) Read(p []byte) (int, error) {
+func (b *idleBody) Read(p []byte) (n int, err error) {
 	if now := time.Now(); now.After(b.next) {
 		_ = b.rc.SetReadDeadline(now.Add(b.idle))
 		_ = b.rc.SetWriteDeadline(now.Add(2 * b.idle))
 		b.next = now.Add(b.idle / 8)
 	}
-	n, err := b.body.Read(p)
-	*b.n += int64(n)
+	q := b.q
+	if q.pass == nil { // on the way to finding out whose it is
+		n, err = b.body.Read(p)
+		q.in += int64(n)
+		return n, err
+	}
+	entered := q.pass.Outside(q.ctx(), func() {
+		if n, err = b.body.Read(p); n > 0 && q.s.o.Limiter.Write(q.ctx(), q.tenant, n) != nil {
+			err = q.ctx().Err()
+		}
+	})
+	q.in += int64(n)
+	if err == nil {
+		err = entered
+	}
 	return n, err
 }
 
@@ -87,6 +115,7 @@ func (b *idleBody) Close() error { return b.body.Close() }
 
 // idleWriter is the answer's writer with a deadline that moves as long as the client reads.
 type idleWriter struct {
+	q    *request
 	w    io.Writer
 	rc   *http.ResponseController
 	idle time.Duration
@@ -94,15 +123,24 @@ type idleWriter struct {
 }
 
 func (q *request) bodyWriter() *idleWriter {
-	return &idleWriter{w: q.w, rc: http.NewResponseController(q.w), idle: q.s.o.IdleTimeout}
+	return &idleWriter{q: q, w: q.w, rc: http.NewResponseController(q.w), idle: q.s.o.IdleTimeout}
 }
 
-func (w *idleWriter) Write(p []byte) (int, error) {
+func (w *idleWriter) Write(p []byte) (n int, err error) {
 	if now := time.Now(); now.After(w.next) {
 		_ = w.rc.SetWriteDeadline(now.Add(w.idle))
 		w.next = now.Add(w.idle / 8)
 	}
-	return w.w.Write(p)
+	q := w.q
+	entered := q.pass.Outside(q.ctx(), func() {
+		if err = q.s.o.Limiter.Read(q.ctx(), q.tenant, len(p)); err == nil {
+			n, err = w.w.Write(p)
+		}
+	})
+	if err == nil {
+		err = entered
+	}
+	return n, err
 }
 
 // xmlns is the namespace of every document of the S3 API.

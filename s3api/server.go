@@ -23,6 +23,7 @@ import (
 	"k3fs/s3api/internal/s3err"
 	"k3fs/s3api/internal/sigv4"
 	"k3fs/tenancy"
+	"k3fs/tenancy/fair"
 )
 
 // HealthPath answers 200 while the daemon serves. "-" can never be a bucket.
@@ -63,6 +64,10 @@ type Options struct {
 	Now func() time.Time
 	// Logger of requests that fail inside. Default slog.Default().
 	Logger *slog.Logger
+	// Limiter holds tenants to their limits, and Gate lets those that compete have equal parts of the node; either may be
+	// nil.
+	Limiter *fair.Limiter
+	Gate    *fair.Gate
 	// Done is told of each request that was answered; may be nil.
 	Done func(Request)
 }
@@ -214,6 +219,10 @@ func (q *request) dispatch() error {
 	if q.bucket = bucketOf(q.r.Host, q.s.o.WebsiteDomains); q.bucket != "" {
 		q.key = path
 		q.identity = &sigv4.Identity[tenancy.Principal]{}
+		if err := q.enter(0); err != nil {
+			return err
+		}
+		defer q.pass.Leave()
 		return q.hideFromAnonymous(q.site())
 	}
 	if q.bucket = q.s.bucketOf(q.r.Host); q.bucket != "" {
@@ -232,6 +241,10 @@ func (q *request) dispatch() error {
 	if err != nil {
 		return err
 	}
+	if err := q.enter(id.Principal.Tenant); err != nil {
+		return err
+	}
+	defer q.pass.Leave()
 	q.query = q.r.URL.Query()
 	q.proven(id)
 	q.view = q.viewAs(id.Principal)

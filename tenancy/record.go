@@ -18,6 +18,7 @@ import (
 //	t u access key              time       when it was last used, roughly
 //	t y tenant(8) purpose number(4)  key   that signs sessions or shares, sealed under the node's keys
 //	t m tenant(8) id            (empty)    further ids by which SSE-KMS may name the tenant's key
+//	t q tenant(8)               limits     of its requests and bandwidth
 //	t s                         tenant id  the highest one given out
 //
 // Numbers are big endian. Names and access keys are the last part of their key, so need no terminator.
@@ -26,6 +27,7 @@ const room = 't'
 func tenantKey(id TenantID) []byte       { return numbered('t', id, 0) }
 func tenantNameKey(name string) []byte   { return append([]byte{room, 'n'}, name...) }
 func credentialKey(access string) []byte { return append([]byte{room, 'c'}, access...) }
+func limitsKey(id TenantID) []byte       { return numbered('q', id, 0) }
 func sequenceKey() []byte                { return []byte{room, 's'} }
 
 func wrappedKey(id TenantID, epoch uint32) []byte {

@@ -108,6 +108,8 @@ type Tenancy struct {
 	used     sync.Map     // of access key to the minute of its last use (*atomic.Int64)
 	usedKeys atomic.Int64 // how many are in it
 
+	limits sync.Map // of TenantID to Limits
+
 	changing sync.Mutex
 
 	mu       sync.RWMutex
@@ -129,7 +131,7 @@ func Open(ctx context.Context, kv metastore.Store, opts Options) (*Tenancy, erro
 	t.setNodeKeys(opts.Keys)
 	t.data.open(opts)
 	t.forget()
-	if err := errors.Join(t.ensureFirst(ctx, opts.FirstTenantName), t.load(ctx)); err != nil {
+	if err := errors.Join(t.ensureFirst(ctx, opts.FirstTenantName), t.load(ctx), t.loadLimits(ctx)); err != nil {
 		return nil, fmt.Errorf("tenancy: open: %w", err)
 	}
 	return t, nil

@@ -1,11 +1,12 @@
 // Command bench measures k3fs beside the disk's own file system, go-fuse's loopback example over it,
 // and S3 servers whose endpoints it is given, in one run with repetitions and medians.
 //
-//	go run ./e2e/bench [-quick] [-only a,b,c,d,e,f,g] [-reps 3] [-dir DIR] [-peer NAME=HOST:PORT,ACCESS,SECRET]
+//	go run ./e2e/bench [-quick] [-only a,b,c,d,e,f,g,h] [-reps 3] [-dir DIR] [-peer NAME=HOST:PORT,ACCESS,SECRET]
 //
 // The rows are those of the project's plan: (a) large files, (b) metadata and small files, (c) S3
 // objects, (d) listings, (e) how (b) and (d) change with the number of entries, (f) a client beside ten
-// thousand idle and ten thousand slow connections, (g) a bucket with locks beside a plain one. Every target does the
+// thousand idle and ten thousand slow connections, (g) a bucket with locks beside a plain one, (h) one
+// tenant beside another with 64 clients. Every target does the
 // same work in turn within each repetition, so that a slow spell of the machine hits them all; read
 // ratios, not numbers. Clients share the machine with the servers.
 package main
@@ -37,7 +38,7 @@ type config struct {
 func main() {
 	var c config
 	flag.BoolVar(&c.quick, "quick", false, "a smoke run: small sizes, one repetition")
-	flag.StringVar(&c.only, "only", "a,b,c,d,e,f,g", "rows to measure")
+	flag.StringVar(&c.only, "only", "a,b,c,d,e,f,g,h", "rows to measure")
 	flag.IntVar(&c.reps, "reps", 0, "repetitions (default 3, or 1 with -quick)")
 	flag.StringVar(&c.dir, "dir", os.TempDir(), "directory on the disk to measure")
 	flag.StringVar(&c.format, "benchfmt", "", "also write every sample to this file, in the format that benchstat reads")
@@ -55,7 +56,15 @@ func main() {
 		c.mounts = append(c.mounts, target{name: name, dir: dir})
 		return nil
 	})
+	loud := flag.String("loud", "", "be the other tenant of row h, at this address (the benchmark starts itself so)")
 	flag.Parse()
+	if *loud != "" {
+		if err := beLoud(*loud); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if c.reps == 0 {
 		c.reps = c.pick(1, 3)
 	}
@@ -114,7 +123,7 @@ func run(c config) (err error) {
 	rows := []struct {
 		id  string
 		run func(*stage, *report) error
-	}{{"a", largeFiles}, {"b", metadata}, {"c", objects}, {"d", listings}, {"e", scales}, {"f", crowds}, {"g", locks}}
+	}{{"a", largeFiles}, {"b", metadata}, {"c", objects}, {"d", listings}, {"e", scales}, {"f", crowds}, {"g", locks}, {"h", fairness}}
 	for _, row := range rows {
 		if !slices.Contains(strings.Split(c.only, ","), row.id) {
 			continue
