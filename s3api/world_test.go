@@ -23,6 +23,7 @@ import (
 	"k3fs/metastore/memkv"
 	"k3fs/namespace"
 	"k3fs/tenancy"
+	"k3fs/tenancy/fair"
 )
 
 // world is a door on a real namespace, all in memory, with two tenants.
@@ -33,6 +34,7 @@ type world struct {
 	mine, them tenancy.Credentials
 	theirs     tenancy.TenantID // of them
 	door       *Server
+	ten        *tenancy.Tenancy
 	clock      atomic.Int64 // what the door's clock is ahead, in nanoseconds
 	seen       atomic.Pointer[watch]
 }
@@ -46,7 +48,7 @@ func newWorld(t testing.TB) *world {
 	kv := memkv.New(memkv.Options{})
 	ten, err := tenancy.Open(ctx, kv, tenancy.Options{Master: master})
 	require.NoError(t, err)
-	w := &world{t: t}
+	w := &world{t: t, ten: ten}
 	w.mine, err = ten.EnsureRoot(ctx, "AKIAMINE00000000", "mine-secret-mine-secret-mine-secret-1234")
 	require.NoError(t, err)
 	require.NoError(t, ten.EnsureKMSKey(ctx, tenancy.FirstTenant, "mine"))
@@ -61,7 +63,7 @@ func newWorld(t testing.TB) *world {
 	w.fs, err = namespace.Open(ctx, namespace.Options{KV: kv, Chunks: chunks, Authority: ten, Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.fs.Close(ctx)) })
-	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Tenants: ten, KMSKey: ten.KMSKey, SignatureV2: true, StaleUploads: 30 * 24 * time.Hour, Domains: []string{"s3.example.com"}, WebsiteDomains: []string{"web.example.com"}, Logger: quiet,
+	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Limiter: fair.NewLimiter(ten.Limits), Gate: fair.NewGate(), Tenants: ten, KMSKey: ten.KMSKey, SignatureV2: true, StaleUploads: 30 * 24 * time.Hour, Domains: []string{"s3.example.com"}, WebsiteDomains: []string{"web.example.com"}, Logger: quiet,
 		Now:  func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) },
 		Done: func(r Request) { w.seen.Load().add(r) }})
 	require.NoError(t, err)
