@@ -230,6 +230,13 @@ var uploadCases = map[string]conform{
 		require.True(c.t, shown == big+"tail")
 		tail := must(c.GetObject(c.ctx, &s3.GetObjectInput{Bucket: c.bucket, Key: k, PartNumber: aws.Int32(7)}))(c)
 		require.Equal(c.t, "tail", c.text(tail.Body))
+		bare := s3.New(c.Options(), func(o *s3.Options) { o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired })
+		id = c.upload("k")
+		part := must(bare.UploadPart(c.ctx, &s3.UploadPartInput{Bucket: c.bucket, Key: k, UploadId: id, PartNumber: aws.Int32(1), Body: strings.NewReader("tail")}))(c)
+		out = must(bare.CompleteMultipartUpload(c.ctx, &s3.CompleteMultipartUploadInput{Bucket: c.bucket, Key: k, UploadId: id,
+			MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: part.ETag}}}}))(c)
+		require.Equal(c.t, types.ChecksumTypeFullObject, out.ChecksumType)
+		require.NotEmpty(c.t, *out.ChecksumCRC64NVME, "where the client chooses none")
 	}, func(c *caller) {
 		c.object("k", "kept")
 		id := c.upload("k")
