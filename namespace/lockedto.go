@@ -10,6 +10,8 @@ import (
 // which would change the keys of what is in it, asks nobody once that has passed. It is raised along the ancestors
 // whenever a locked inode with a name is stored, rounded up to the hour so that it seldom changes, and lowered by
 // a search that finds nothing locked. A directory without such a record has nothing locked below it.
+// With the bound they remember whose lock raised it, its witness: as long as that is there, and locked, the rename
+// is refused without a search.
 
 const boundStep = int64(time.Hour)
 
@@ -17,12 +19,14 @@ func lockedToKey(dir Ino) []byte { return key(kLockedTo, uint64(dir)) }
 
 // lockedTo is until when something below a directory may be locked; 0: nothing is.
 func lockedTo(r metastore.Reader, dir Ino) (int64, error) {
-	var rec lockedToRec
-	found, err := getRec(r, lockedToKey(dir), &rec)
-	if err != nil || !found {
-		return 0, err
-	}
-	return rec.Until, nil
+	rec, err := boundOf(r, dir)
+	return rec.Until, err
+}
+
+// boundOf is what a directory knows of locks below it; zero if nothing.
+func boundOf(r metastore.Reader, dir Ino) (rec lockedToRec, err error) {
+	_, err = getRec(r, lockedToKey(dir), &rec)
+	return rec, err
 }
 
 func (t *txn) forgetLockedTo(dir Ino) error {
@@ -47,13 +51,13 @@ func (l *lockRec) bound() int64 {
 }
 
 // raise notes that something below a directory is locked until a time.
-func (t *txn) raise(dir Ino, until int64) error {
-	for dir != 0 && dir != RootIno && until > 0 {
+func (t *txn) raise(dir Ino, bound lockedToRec) error {
+	for dir != 0 && dir != RootIno && bound.Until > 0 {
 		was, err := lockedTo(t, dir)
-		if err != nil || was >= until {
+		if err != nil || was >= bound.Until {
 			return err
 		}
-		if err := putRec(t, lockedToKey(dir), &lockedToRec{Until: until}); err != nil {
+		if err := putRec(t, lockedToKey(dir), &bound); err != nil {
 			return err
 		}
 		n, err := getInode(t, dir)
@@ -70,6 +74,7 @@ func (t *txn) raiseFor(ino Ino, n *inodeRec) error {
 	if n.Nlink == 0 {
 		return nil
 	}
+	bound := lockedToRec{Until: n.Lock.bound(), Witness: uint64(ino)}
 	if n.Nlink > 1 && Type(n.Type) != Dir {
 		var parents []Ino
 		prefix := key(kLink, uint64(ino))
@@ -80,19 +85,22 @@ func (t *txn) raiseFor(ino Ino, n *inodeRec) error {
 		})
 		for _, parent := range parents {
 			if err == nil {
-				err = t.raise(parent, n.Lock.bound())
+				err = t.raise(parent, bound)
 			}
 		}
 		return err
 	}
-	return t.raise(Ino(n.Parent), n.Lock.bound())
+	return t.raise(Ino(n.Parent), bound)
 }
 
 // lockedBelow refuses to change the keys of what is below a directory if a current version there is locked.
 func (t *txn) lockedBelow(dir Ino) error {
 	now := t.fs.trusted()
-	until, err := lockedTo(t, dir)
-	if err != nil || until <= now {
+	bound, err := boundOf(t, dir)
+	if err != nil || bound.Until <= now {
+		return err
+	}
+	if err := t.testify(Ino(bound.Witness), dir, now); err != nil {
 		return err
 	}
 	searched := []Ino{dir}
@@ -105,11 +113,7 @@ func (t *txn) lockedBelow(dir Ino) error {
 	}}
 	why := ""
 	found, err := s.below(dir, "", func(_ string, n *inodeRec) bool {
-		p := protection{}
-		if n.Lock != nil {
-			p.lock = *n.Lock
-		}
-		why = p.refuses(actRekey, now, false)
+		why = n.pinned(now)
 		return why != ""
 	}, func(string) bool { return true })
 	switch {
@@ -129,4 +133,37 @@ func (t *txn) lockedBelow(dir Ino) error {
 		}
 	}
 	return nil
+}
+
+// pinned says why the lock that a version has itself refuses to change its key; empty if it does not.
+func (n *inodeRec) pinned(now int64) string {
+	p := protection{}
+	if n.Lock != nil {
+		p.lock = *n.Lock
+	}
+	return p.refuses(actRekey, now, false)
+}
+
+// testify refuses to change keys below a directory if the witness is still there and locked. What became of it
+// otherwise, the search finds out.
+func (t *txn) testify(witness, dir Ino, now int64) error {
+	if witness == 0 {
+		return nil
+	}
+	n, err := getInode(t, witness)
+	if isKind(err, NotFound) {
+		return nil
+	}
+	if err != nil || n.Nlink == 0 || n.Nlink > 1 && Type(n.Type) != Dir { // which of its names, its record does not tell
+		return err
+	}
+	why := n.pinned(now)
+	if why == "" {
+		return nil
+	}
+	inside, err := inSubtree(t, Ino(n.Parent), dir)
+	if err != nil || !inside {
+		return err
+	}
+	return t.fs.refuse(t, witness, n, why)
 }

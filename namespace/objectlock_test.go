@@ -321,3 +321,28 @@ func TestRenameAboveLocks(t *testing.T) {
 	clock.pass(3 * time.Hour)
 	require.NoError(t, rename("c", "a"))
 }
+
+// A directory remembers whose lock keeps it from being renamed, and looks for another one only when that is gone.
+func TestRenameAsksWitness(t *testing.T) {
+	w, _ := newLocked(t, LockConfig{})
+	dir := w.mkdir(t, w.bucket, "dir")
+	for _, name := range []string{"a", "b", "z"} {
+		w.file(t, dir, name, "x")
+	}
+	hold := func(name string, on bool) {
+		_, err := w.SetLegalHold(bg, "bucket", "dir/"+name, "", on)
+		require.NoError(t, err)
+	}
+	refusal := func() *Refusal {
+		err := w.Rename(bg, w.bucket, "dir", w.bucket, "new", 0)
+		requireKind(t, NotPermitted, err)
+		return refusalOf(err)
+	}
+	hold("z", true)
+	hold("b", true)
+	require.Equal(t, "dir/z", refusal().Key, "found without a search, which would have come to b first")
+	require.NoError(t, w.Rename(bg, dir, "z", w.bucket, "z", 0), "its locked version stays at its key")
+	require.Equal(t, "b", refusal().Key, "found by the search")
+	hold("b", false)
+	require.NoError(t, w.Rename(bg, w.bucket, "dir", w.bucket, "new", 0))
+}

@@ -158,7 +158,8 @@ type lockRec struct {
 
 // lockedToRec is until when something below a directory may be locked (lockedto.go).
 type lockedToRec struct {
-	Until int64 `msg:"u"`
+	Until   int64  `msg:"u"`
+	Witness uint64 `msg:"w,omitempty"` // the inode whose lock raised it: the first to look at
 }
 
 // holdRec is a hold; its id is in the key.

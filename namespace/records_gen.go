@@ -1798,10 +1798,28 @@ func (z *lockRec) Msgsize() (s int) {
 // MarshalMsg implements msgp.Marshaler
 func (z lockedToRec) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 1
-	// string "u"
-	o = append(o, 0x81, 0xa1, 0x75)
-	o = msgp.AppendInt64(o, z.Until)
+	// check for omitted fields
+	zb0001Len := uint32(2)
+	var zb0001Mask uint8 /* 2 bits */
+	_ = zb0001Mask
+	if z.Witness == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x2
+	}
+	// variable map header, size zb0001Len
+	o = append(o, 0x80|uint8(zb0001Len))
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "u"
+		o = append(o, 0xa1, 0x75)
+		o = msgp.AppendInt64(o, z.Until)
+		if (zb0001Mask & 0x2) == 0 { // if not omitted
+			// string "w"
+			o = append(o, 0xa1, 0x77)
+			o = msgp.AppendUint64(o, z.Witness)
+		}
+	}
 	return
 }
 
@@ -1829,6 +1847,12 @@ func (z *lockedToRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "Until")
 				return
 			}
+		case "w":
+			z.Witness, bts, err = msgp.ReadUint64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Witness")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -1843,7 +1867,7 @@ func (z *lockedToRec) UnmarshalMsg(bts []byte) (o []byte, err error) {
 
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z lockedToRec) Msgsize() (s int) {
-	s = 1 + 2 + msgp.Int64Size
+	s = 1 + 2 + msgp.Int64Size + 2 + msgp.Uint64Size
 	return
 }
 

@@ -121,11 +121,11 @@ func (t *txn) rename(from, to *end) error {
 	if from.isDir() {
 		from.dir.Nlink--
 		to.dir.Nlink++
-		until, err := lockedTo(t, Ino(from.Ino)) // a bound that nothing reaches, or has passed
+		bound, err := boundOf(t, Ino(from.Ino)) // one that nothing reaches, or that has passed
 		if err != nil {
 			return err
 		}
-		if err := t.raise(to.parent, until); err != nil {
+		if err := t.raise(to.parent, bound); err != nil {
 			return err
 		}
 	}

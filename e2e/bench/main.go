@@ -1,12 +1,12 @@
 // Command bench measures k3fs beside the disk's own file system, go-fuse's loopback example over it,
 // and S3 servers whose endpoints it is given, in one run with repetitions and medians.
 //
-//	go run ./e2e/bench [-quick] [-only a,b,c,d,e,f,g,h] [-reps 3] [-dir DIR] [-peer NAME=HOST:PORT,ACCESS,SECRET]
+//	go run ./e2e/bench [-quick] [-only a,b,c,d,e,f,g,h,i] [-reps 3] [-dir DIR] [-peer NAME=HOST:PORT,ACCESS,SECRET]
 //
 // The rows are those of the project's plan: (a) large files, (b) metadata and small files, (c) S3
 // objects, (d) listings, (e) how (b) and (d) change with the number of entries, (f) a client beside ten
 // thousand idle and ten thousand slow connections, (g) a bucket with locks beside a plain one, (h) one
-// tenant beside another with 64 clients. Every target does the
+// tenant beside another with 64 clients, (i) one directory of a thousand to a million files. Every target does the
 // same work in turn within each repetition, so that a slow spell of the machine hits them all; read
 // ratios, not numbers. Clients share the machine with the servers.
 package main
@@ -35,14 +35,17 @@ type config struct {
 	mounts []target
 }
 
+// scaleDefault are the numbers of entries of row (e).
+const scaleDefault = "10000,1000000"
+
 func main() {
 	var c config
 	flag.BoolVar(&c.quick, "quick", false, "a smoke run: small sizes, one repetition")
-	flag.StringVar(&c.only, "only", "a,b,c,d,e,f,g,h", "rows to measure")
+	flag.StringVar(&c.only, "only", "a,b,c,d,e,f,g,h,i", "rows to measure")
 	flag.IntVar(&c.reps, "reps", 0, "repetitions (default 3, or 1 with -quick)")
 	flag.StringVar(&c.dir, "dir", os.TempDir(), "directory on the disk to measure")
 	flag.StringVar(&c.format, "benchfmt", "", "also write every sample to this file, in the format that benchstat reads")
-	flag.StringVar(&c.scale, "scale", "", "numbers of entries of row e (default 10000,1000000)")
+	flag.StringVar(&c.scale, "scale", "", "numbers of entries of rows e (default 10000,1000000) and i (default 1000,10000,100000,1000000)")
 	flag.Func("peer", "NAME=HOST:PORT,ACCESS,SECRET of a running S3 server to measure too; repeatable", func(s string) error {
 		p, err := parsePeer(s)
 		c.peers = append(c.peers, p)
@@ -82,10 +85,11 @@ func (c config) pick(quick, full int) int {
 	return full
 }
 
-func (c config) counts() ([]int, error) {
+// counts are the numbers of entries to measure at: what -scale says, or else few or many.
+func (c config) counts(many string) ([]int, error) {
 	text := c.scale
 	if text == "" {
-		text = "10000,1000000"
+		text = many
 		if c.quick {
 			text = "1000,5000"
 		}
@@ -102,7 +106,7 @@ func (c config) counts() ([]int, error) {
 }
 
 func run(c config) (err error) {
-	counts, err := c.counts()
+	counts, err := c.counts(scaleDefault)
 	if err != nil {
 		return err
 	}
@@ -123,7 +127,7 @@ func run(c config) (err error) {
 	rows := []struct {
 		id  string
 		run func(*stage, *report) error
-	}{{"a", largeFiles}, {"b", metadata}, {"c", objects}, {"d", listings}, {"e", scales}, {"f", crowds}, {"g", locks}, {"h", fairness}}
+	}{{"a", largeFiles}, {"b", metadata}, {"c", objects}, {"d", listings}, {"e", scales}, {"f", crowds}, {"g", locks}, {"h", fairness}, {"i", directories}}
 	for _, row := range rows {
 		if !slices.Contains(strings.Split(c.only, ","), row.id) {
 			continue

@@ -56,14 +56,7 @@ func (m *meta) timed(t target, what string, n int, fn func(name string) error) e
 func (m *meta) names(t target, dir string) error {
 	of := " " + thousands(m.files)
 	path := func(name string) string { return filepath.Join(dir, name) }
-	create := func(name string) error {
-		f, err := os.OpenFile(path(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-		if err != nil {
-			return err
-		}
-		return f.Close()
-	}
-	if err := m.timed(t, "create"+of, m.files, create); err != nil {
+	if err := m.timed(t, "create"+of, m.files, func(name string) error { return create(path(name)) }); err != nil {
 		return err
 	}
 	stat := func(name string) error { _, err := os.Lstat(path(name)); return err }

@@ -13,7 +13,7 @@ import (
 // scales is row (e): the same operations of k3fs in a bucket of few and of many entries. Columns are
 // numbers of entries.
 func scales(s *stage, r *report) error {
-	counts, err := s.counts()
+	counts, err := s.counts(scaleDefault)
 	if err != nil {
 		return err
 	}
