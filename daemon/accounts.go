@@ -28,23 +28,41 @@ type account struct {
 	KMSKeys []string `koanf:"kms_keys"` // further ids of the tenant's key, for SSE-KMS
 }
 
+// namedPolicy is one [[policy]] of the accounts file.
+type namedPolicy struct {
+	Tenant   string `koanf:"tenant"`
+	Name     string `koanf:"name"`
+	Document string `koanf:"document"` // JSON
+}
+
+type accountsFile struct {
+	Policies []namedPolicy `koanf:"policy"`
+	Accounts []account     `koanf:"account"`
+}
+
 // ensureAccounts makes the tenants, accounts and access keys that the accounts file lists. What the file no
 // longer lists stays. A file that others may read is refused, since it holds secrets.
 func (s *stores) ensureAccounts(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if cfg.Accounts == "" {
 		return nil
 	}
-	all, err := readAccounts(cfg.Accounts)
+	doc, err := readAccounts(cfg.Accounts)
 	if err != nil {
 		return &ConfigError{fmt.Errorf("accounts: %w", err)}
 	}
+	for _, p := range doc.Policies {
+		if err := s.tenancy.EnsurePolicy(ctx, p.Tenant, p.Name, []byte(p.Document)); err != nil {
+			return &ConfigError{fmt.Errorf("accounts: %s: policy %s: %w", cfg.Accounts, p.Name, err)}
+		}
+	}
+	all := doc.Accounts
 	for i, a := range all {
 		err := s.tenancy.EnsureAccount(ctx, tenancy.Given{
 			Tenant: a.Tenant, Account: a.Name, AccessKey: a.AccessKey, Secret: a.SecretKey, Email: a.Email,
 			Role: tenancy.Role(a.Role), Policies: a.Policies,
 		})
 		switch {
-		case errors.Is(err, tenancy.ErrInvalid), errors.Is(err, tenancy.ErrExists):
+		case errors.Is(err, tenancy.ErrInvalid), errors.Is(err, tenancy.ErrExists), errors.Is(err, tenancy.ErrNoPolicy):
 			return &ConfigError{fmt.Errorf("accounts: %s: account %d: %w", cfg.Accounts, i+1, err)}
 		case err != nil:
 			return err
@@ -63,29 +81,35 @@ func (s *stores) ensureAccounts(ctx context.Context, cfg Config, log *slog.Logge
 	return nil
 }
 
-func readAccounts(name string) ([]account, error) {
+func readAccounts(name string) (doc accountsFile, err error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, err
+		return doc, err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s holds secrets and others can read it: chmod 600 it", name)
+		return doc, fmt.Errorf("%s holds secrets and others can read it: chmod 600 it", name)
 	}
-	k := koanf.New(".")
-	if err := k.Load(file.Provider(name), toml.Parser()); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	var doc struct {
-		Accounts []account `koanf:"account"`
-	}
-	err = k.UnmarshalWithConf("", &doc, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
-		Result: &doc, TagName: "koanf", ErrorUnused: true, // a misspelled name is not to go unnoticed
-	}})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	if err := readTables(name, &doc); err != nil {
+		return doc, err
 	}
 	if len(doc.Accounts) == 0 {
-		return nil, fmt.Errorf("%s has no [[account]]", name)
+		return doc, fmt.Errorf("%s has no [[account]]", name)
 	}
-	return doc.Accounts, nil
+	return doc, nil
+}
+
+// readTables reads a TOML file, in which no name may be that isn't known: a misspelled one is not to go unnoticed.
+func readTables(name string, into any) error {
+	k := koanf.New(".")
+	if err := k.Load(file.Provider(name), toml.Parser()); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	err := k.UnmarshalWithConf("", into, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
+		Result: into, TagName: "koanf", ErrorUnused: true,
+		DecodeHook: mapstructure.StringToTimeDurationHookFunc(),
+	}})
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }

@@ -15,9 +15,11 @@ func TestReadAccounts(t *testing.T) {
 		require.NoError(t, os.WriteFile(name, []byte(text), mode))
 	}
 	const one = "[[account]]\ntenant = 'acme'\nname = 'worker'\naccess_key = 'AKIA1'\nsecret_key = 'secret-secret'\nemail = 'a@example.com'\nrole = 'auditor'\npolicies = ['p']\nkms_keys = ['k1', 'k2']\n"
-	write(one+"[[account]]\ntenant = 'other'\naccess_key = 'AKIA2'\nsecret_key = 'secret-secret'\n", 0o600)
-	all, err := readAccounts(name)
+	write("[[policy]]\ntenant = 'acme'\nname = 'p'\ndocument = '{}'\n"+one+"[[account]]\ntenant = 'other'\naccess_key = 'AKIA2'\nsecret_key = 'secret-secret'\n", 0o600)
+	doc, err := readAccounts(name)
 	require.NoError(t, err)
+	require.Equal(t, []namedPolicy{{"acme", "p", "{}"}}, doc.Policies)
+	all := doc.Accounts
 	require.Equal(t, []account{{Tenant: "acme", Name: "worker", AccessKey: "AKIA1", SecretKey: "secret-secret", Email: "a@example.com", Role: "auditor", Policies: []string{"p"}, KMSKeys: []string{"k1", "k2"}}, {Tenant: "other", AccessKey: "AKIA2", SecretKey: "secret-secret"}}, all)
 	for _, bad := range []string{"", "[[account]]\ntenent = 'acme'\n", "nonsense"} {
 		write(bad, 0o600)

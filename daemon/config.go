@@ -47,6 +47,8 @@ type Config struct {
 	OldMasterKey string `koanf:"old_master_key"`
 	// Accounts is a file of accounts to make at the start; empty means none.
 	Accounts string `koanf:"accounts"`
+	// Issuers is a file of identity providers whose tokens are taken; empty means none.
+	Issuers string `koanf:"issuers"`
 
 	Log     LogConfig     `koanf:"log"`
 	S3      S3Config      `koanf:"s3"`

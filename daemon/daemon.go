@@ -21,6 +21,7 @@ import (
 	"k3fs/s3api"
 	"k3fs/tenancy"
 	"k3fs/tenancy/fair"
+	"k3fs/tenancy/oidc"
 )
 
 // Daemon is a running k3fs.
@@ -31,6 +32,7 @@ type Daemon struct {
 	notify  notifier
 
 	stores  *stores
+	issuers *oidc.Verifier // nil: no identity provider is trusted
 	ns      *namespace.FS
 	own     *ownMount // nil without a mount point
 	mounts  *mounts
@@ -100,6 +102,9 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 	if err := d.stores.ensureAccounts(ctx, d.cfg, d.log); err != nil {
 		return err
 	}
+	if err := d.openIssuers(); err != nil {
+		return err
+	}
 	locks, err := d.cfg.Locks.lockOptions()
 	if err != nil {
 		return err
@@ -166,6 +171,7 @@ func (d *Daemon) serve(ctx context.Context) error {
 	go d.notify.watch(watching, d.health.Probe)
 	d.notify.ready()
 	d.notify.status("serving")
+	go d.keepUses(watching)
 	if d.objectDoor != nil {
 		go d.expire(watching)
 	}

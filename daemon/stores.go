@@ -125,6 +125,9 @@ func openStoresReadOnly(ctx context.Context, cfg Config, log *slog.Logger) (_ *s
 // chunk store's Sync.
 func (s *stores) close() error {
 	var errs []error
+	if s.tenancy != nil {
+		errs = append(errs, s.tenancy.StoreUsed(context.Background()))
+	}
 	if s.kv != nil {
 		errs = append(errs, s.kv.Close())
 	}

@@ -39,6 +39,7 @@ type Request struct {
 var signatureNames = map[sigv4.Mechanism][2]string{
 	sigv4.Header: {"SigV4", "AuthHeader"}, sigv4.Presigned: {"SigV4", "QueryString"}, sigv4.Form: {"SigV4", "Form"},
 	sigv4.HeaderV2: {"SigV2", "AuthHeader"}, sigv4.PresignedV2: {"SigV2", "QueryString"}, sigv4.FormV2: {"SigV2", "Form"},
+	sigv4.Bearer: {"Bearer", "AuthHeader"}, sigv4.Share: {"Share", "QueryString"},
 }
 
 // record describes the request once it is answered.

@@ -24,6 +24,7 @@ import (
 	"k3fs/s3api/internal/sigv4"
 	"k3fs/tenancy"
 	"k3fs/tenancy/fair"
+	"k3fs/tenancy/oidc"
 )
 
 // HealthPath answers 200 while the daemon serves. "-" can never be a bucket.
@@ -35,6 +36,12 @@ type Options struct {
 	As func(tenancy.Principal) namespace.Objects
 	// Authenticate finds an access key's secrets and principal, or fails as tenancy.Tenancy.Authenticate does.
 	Authenticate func(ctx context.Context, accessKey, token string) (secrets []string, p tenancy.Principal, err error)
+	// Sessions makes temporary credentials; nil: the token service is not there.
+	Sessions Sessions
+	// Bearer finds out whom a JSON web token speaks for; nil: none is taken.
+	Bearer func(ctx context.Context, token string) (oidc.Identity, error)
+	// Shared finds out whom a share link speaks for, or fails with tenancy.ErrDenied or ErrExpired; nil: none is taken.
+	Shared func(ctx context.Context, c tenancy.ShareClaim) (tenancy.Principal, error)
 	// Used is told of access keys that proved who they are; may be nil.
 	Used func(accessKey string)
 	// Tenants knows tenants by number and by name; without it they have only their ids.
@@ -85,8 +92,11 @@ type Server struct {
 	o        Options
 	verifier *sigv4.Verifier[tenancy.Principal]
 	routes   routeIndex
-	engine   *gin.Engine
-	bodies   payload.Opener
+
+	stsVerifier *sigv4.Verifier[tenancy.Principal]
+
+	engine *gin.Engine
+	bodies payload.Opener
 
 	// Buckets' documents that requests ask for.
 	cors       parsed[cors.Config]
@@ -118,6 +128,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{o: o, routes: indexRoutes(routes())}
 	s.verifier = sigv4.New[tenancy.Principal](secrets(o.Authenticate), sigv4.Options{Now: o.Now, V2: o.SignatureV2, Bucket: s.bucketOf})
+	s.stsVerifier = sigv4.New[tenancy.Principal](secrets(o.Authenticate), sigv4.Options{Service: "sts", Now: o.Now})
 	gin.SetMode(gin.ReleaseMode)
 	s.engine = gin.New()
 	s.engine.RedirectTrailingSlash = false
@@ -236,8 +247,12 @@ func (q *request) dispatch() error {
 	if q.r.Method == http.MethodOptions {
 		return q.preflight()
 	}
+	if q.isSTS() {
+		q.sts()
+		return nil
+	}
 	q.answerOrigin()
-	id, err := q.s.verifier.Verify(q.r)
+	id, err := q.authenticate()
 	if err != nil {
 		return err
 	}
@@ -266,7 +281,7 @@ func (q *request) dispatch() error {
 // proven takes note of who makes the request.
 func (q *request) proven(id *sigv4.Identity[tenancy.Principal]) {
 	q.identity = id
-	if q.s.o.Used != nil && id.Mechanism != sigv4.Anonymous {
+	if q.s.o.Used != nil && id.AccessKey != "" {
 		q.s.o.Used(id.AccessKey)
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"k3fs/namespace"
 	"k3fs/tenancy"
 	"k3fs/tenancy/fair"
+	"k3fs/tenancy/oidc"
 )
 
 // world is a door on a real namespace, all in memory, with two tenants.
@@ -31,10 +32,12 @@ type world struct {
 	t          testing.TB
 	srv        *httptest.Server
 	fs         *namespace.FS
+	ten        *tenancy.Tenancy
+	tokens     map[string]tenancy.Principal // bearer tokens that are taken
 	mine, them tenancy.Credentials
 	theirs     tenancy.TenantID // of them
 	door       *Server
-	ten        *tenancy.Tenancy
+	ahead      atomic.Int64 // what tenancy's clock is ahead, in nanoseconds
 	clock      atomic.Int64 // what the door's clock is ahead, in nanoseconds
 	seen       atomic.Pointer[watch]
 }
@@ -46,9 +49,10 @@ func newWorld(t testing.TB) *world {
 	master, err := tenancy.CreateMaster(filepath.Join(t.TempDir(), "master"))
 	require.NoError(t, err)
 	kv := memkv.New(memkv.Options{})
-	ten, err := tenancy.Open(ctx, kv, tenancy.Options{Master: master})
+	w := &world{t: t}
+	ten, err := tenancy.Open(ctx, kv, tenancy.Options{Master: master, Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }})
 	require.NoError(t, err)
-	w := &world{t: t, ten: ten}
+	w.ten = ten
 	w.mine, err = ten.EnsureRoot(ctx, "AKIAMINE00000000", "mine-secret-mine-secret-mine-secret-1234")
 	require.NoError(t, err)
 	require.NoError(t, ten.EnsureKMSKey(ctx, tenancy.FirstTenant, "mine"))
@@ -63,7 +67,7 @@ func newWorld(t testing.TB) *world {
 	w.fs, err = namespace.Open(ctx, namespace.Options{KV: kv, Chunks: chunks, Authority: ten, Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.fs.Close(ctx)) })
-	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Limiter: fair.NewLimiter(ten.Limits), Gate: fair.NewGate(), Tenants: ten, KMSKey: ten.KMSKey, SignatureV2: true, StaleUploads: 30 * 24 * time.Hour, Domains: []string{"s3.example.com"}, WebsiteDomains: []string{"web.example.com"}, Logger: quiet,
+	door, err := New(Options{As: func(p tenancy.Principal) namespace.Objects { return w.fs.As(p) }, Authenticate: ten.Authenticate, Used: ten.Used, Sessions: ten, Shared: ten.Shared, Bearer: w.bearer, Tenants: ten, Limiter: fair.NewLimiter(ten.Limits), Gate: fair.NewGate(), KMSKey: ten.KMSKey, SignatureV2: true, StaleUploads: 30 * 24 * time.Hour, Domains: []string{"s3.example.com"}, WebsiteDomains: []string{"web.example.com"}, Logger: quiet,
 		Now:  func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) },
 		Done: func(r Request) { w.seen.Load().add(r) }})
 	require.NoError(t, err)
@@ -77,6 +81,20 @@ func newWorld(t testing.TB) *world {
 		require.NoError(t, door.Close())
 	})
 	return w
+}
+
+// bearer takes the tokens of the world, and knows an expired one.
+func (w *world) bearer(_ context.Context, token string) (oidc.Identity, error) {
+	p, ok := w.tokens[token]
+	switch {
+	case token == "expired":
+		return oidc.Identity{}, oidc.ErrExpired
+	case token == "away":
+		return oidc.Identity{}, oidc.ErrAway
+	case !ok:
+		return oidc.Identity{}, oidc.ErrRefused
+	}
+	return oidc.Identity{Principal: p, Issuer: "https://id.example.com", Subject: "u1", Audience: "k3fs"}, nil
 }
 
 // call makes a signed request; cred nil sends it unsigned. change, if not nil, is applied after signing.

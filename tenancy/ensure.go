@@ -1,6 +1,7 @@
 package tenancy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,24 @@ func (t *Tenancy) EnsureAccount(ctx context.Context, g Given) error {
 		return fmt.Errorf("access key %s: %w", g.AccessKey, err)
 	}
 	return nil
+}
+
+// EnsurePolicy stores a named policy of a tenant, which is made if there is none of that name.
+func (t *Tenancy) EnsurePolicy(ctx context.Context, tenant, name string, document []byte) error {
+	if err := checkName("tenant", tenant); err != nil {
+		return err
+	}
+	id, err := t.ensureTenant(ctx, Given{Tenant: tenant})
+	if err != nil {
+		return fmt.Errorf("tenant %s: %w", tenant, err)
+	}
+	return t.change(ctx, func(c *change) error {
+		if known, err := getPolicy(c, id, name); err == nil && bytes.Equal(known.Document, document) {
+			return nil
+		}
+		_, err := t.putPolicy(c, id, name, document)
+		return err
+	})
 }
 
 // ensureTenant finds or makes the tenant, with its address.

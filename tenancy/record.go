@@ -16,6 +16,7 @@ import (
 //	t c access key              credential its secrets sealed under the master key
 //	t i tenant(8) access key    (empty)    which access keys a tenant has
 //	t u access key              time       when it was last used, roughly
+//	t h tenant(8) id            share      a link to an object
 //	t y tenant(8) purpose number(4)  key   that signs sessions or shares, sealed under the node's keys
 //	t m tenant(8) id            (empty)    further ids by which SSE-KMS may name the tenant's key
 //	t q tenant(8)               limits     of its requests and bandwidth
@@ -52,6 +53,10 @@ func policyKey(id TenantID, name string) []byte {
 
 func signingRecord(id TenantID, name signingName) []byte {
 	return binary.BigEndian.AppendUint32(append(numbered('y', id, 5), byte(name.purpose)), name.number)
+}
+
+func shareKey(id TenantID, share string) []byte {
+	return append(numbered('h', id, len(share)), share...)
 }
 
 func usedKey(access string) []byte { return append([]byte{room, 'u'}, access...) }

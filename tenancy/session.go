@@ -34,10 +34,14 @@ type session struct {
 	name   string           // the one that the client gave it
 	role   Role             // a built-in role that narrows; empty: none
 	policy *policy.Document // nil: none
+	object string           // "bucket/key" that a link is for, which is to be read; empty: no link
 }
 
 // lets reports whether the session leaves the permission to its principal.
 func (s *session) lets(a Action, r *policy.Request) bool {
+	if s.object != "" && !reads(a, r, s.object) {
+		return false
+	}
 	return (s.role == "" || s.role.Has(a)) && (s.policy == nil || s.policy.Evaluate(r) == policy.Allow)
 }
 

@@ -206,19 +206,19 @@ func (p Principal) value(key string) (v []string, ok bool) {
 		}
 		return nil, true
 	}
-	arn, kind, name := "arn:aws:iam::"+p.Tenant.AccountID()+":user/"+p.Account, "User", []string{p.Account}
+	kind, name := "User", []string{p.Account}
 	if p.Root {
-		arn, kind, name = "arn:aws:iam::"+p.Tenant.AccountID()+":root", "Account", nil
+		kind, name = "Account", nil
 	}
 	switch key {
 	case "aws:username":
 		return name, true
 	case "aws:userid":
-		return []string{p.Tenant.AccountID() + ":" + p.Account}, true
+		return []string{p.UserID()}, true
 	case "aws:principaltype":
 		return []string{kind}, true
 	case "aws:principalaccount":
 		return []string{p.Tenant.AccountID()}, true
 	}
-	return []string{arn}, true
+	return []string{p.Tenant.accountARN(p.Account)}, true
 }

@@ -77,6 +77,17 @@ type Request struct {
 	Values func(key string) []string
 }
 
+// ARN names the principal as AWS does: a session with temporary credentials by its name, too.
+func (p Principal) ARN() string {
+	if p.session != nil && !p.Root {
+		return "arn:aws:sts::" + p.Tenant.AccountID() + ":assumed-role/" + p.Account + "/" + p.session.name
+	}
+	return p.Tenant.accountARN(p.Account)
+}
+
+// UserID is the id that policies know as aws:userid.
+func (p Principal) UserID() string { return p.Tenant.AccountID() + ":" + p.Account }
+
 // known reports whether somebody is authenticated.
 func (p Principal) known() bool { return p.Tenant != 0 && p.Account != "" }
 

@@ -134,6 +134,11 @@ func (c *change) deleteTenant(id TenantID, empty func(r metastore.Reader, id Ten
 	for _, name := range signing {
 		err = errors.Join(err, c.Delete(append(numbered('y', id, 0), name...)))
 	}
+	shares, more2 := namesOf(c, shareKey(id, ""))
+	for _, name := range shares {
+		err = errors.Join(err, c.Delete(shareKey(id, name)))
+	}
+	failed = errors.Join(failed, more2)
 	c.tenants[id], c.signing[id] = true, true
 	failed = errors.Join(failed, more)
 	return errors.Join(err, failed, c.Delete(tenantKey(id)), c.Delete(tenantNameKey(one.Name)))

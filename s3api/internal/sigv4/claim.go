@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"encoding/hex"
 	"net/http"
 	"slices"
 	"strconv"
@@ -25,7 +26,7 @@ const (
 )
 
 // headerClaim reads the claim of an Authorization header.
-func (v *Verifier[P]) headerClaim(r *http.Request) (*claim, error) {
+func (v *Verifier[P]) headerClaim(r *http.Request, body *[32]byte) (*claim, error) {
 	c, err := parseAuthorization(r.Header.Get("Authorization"))
 	if err != nil {
 		return nil, err
@@ -48,6 +49,9 @@ func (v *Verifier[P]) headerClaim(r *http.Request) (*claim, error) {
 	hash, present, err := single(r.Header, contentHeader)
 	if err != nil {
 		return nil, err
+	}
+	if !present && body != nil {
+		hash, present = hex.EncodeToString(body[:]), true
 	}
 	if !present {
 		return nil, s3err.New(s3err.InvalidRequest, "Missing required header for this request: x-amz-content-sha256")

@@ -56,6 +56,8 @@ const (
 	HeaderV2                     // Authorization: AWS
 	PresignedV2                  // Signature in the query
 	FormV2                       // signature in a form
+	Bearer                       // Authorization: Bearer; proven by the caller
+	Share                        // X-K3-Token in the query; proven by the caller
 )
 
 // Scope is a credential scope: the day, region and service that a signing key is derived for.
@@ -129,7 +131,19 @@ func New[P any](s Secrets[P], o Options) *Verifier[P] {
 //
 // A request without credentials yields an Identity whose Mechanism is Anonymous. In a presigned one, x-amz-*
 // parameters of the query are also set as headers of r, see hoist.
-func (v *Verifier[P]) Verify(r *http.Request) (*Identity[P], error) {
+func (v *Verifier[P]) Verify(r *http.Request) (*Identity[P], error) { return v.verify(r, nil) }
+
+// VerifyBody is Verify for services whose clients hash the body without saying so in a header: body is the SHA-256 of
+// the body that came.
+func (v *Verifier[P]) VerifyBody(r *http.Request, body [32]byte) (*Identity[P], error) {
+	id, err := v.verify(r, &body)
+	if err == nil && id.Mechanism != Anonymous && (id.Payload.Mode != Exact || id.Payload.SHA256 != body) {
+		return nil, mismatch()
+	}
+	return id, err
+}
+
+func (v *Verifier[P]) verify(r *http.Request, body *[32]byte) (*Identity[P], error) {
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, err
@@ -141,7 +155,7 @@ func (v *Verifier[P]) Verify(r *http.Request) (*Identity[P], error) {
 	var c *claim
 	switch mechanism {
 	case Header:
-		c, err = v.headerClaim(r)
+		c, err = v.headerClaim(r, body)
 	case Presigned:
 		c, err = v.presignedClaim(r, query)
 	case HeaderV2, PresignedV2:
