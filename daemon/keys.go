@@ -8,9 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
-	"unsafe"
 
 	"k3fs/tenancy"
 	"k3fs/tenancy/keyservice"
@@ -220,25 +218,6 @@ func masterFromEnv(env map[string]string, name string) (*tenancy.Master, error) 
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return m, nil
-}
-
-// ForgetSecrets takes the secrets that Load has read out of the process's environment, so that neither what it starts
-// nor /proc/PID/environ has them: it writes over the memory in which the kernel passed them. Call it once, before
-// there are other goroutines that read the environment.
-func ForgetSecrets() {
-	names := []string{"K3FS_MASTER_KEY", "K3FS_OLD_MASTER_KEY"}
-	for _, s := range secretSources {
-		names = append(names, s.env)
-	}
-	for _, entry := range os.Environ() {
-		name, value, _ := strings.Cut(entry, "=")
-		if !oneOf(name, names...) || value == "" || strings.HasSuffix(name, "MASTER_KEY") && !tenancy.IsMaster(value) {
-			continue
-		}
-		passed := os.Getenv(name) // in the memory of the process's start, not a copy
-		_ = os.Unsetenv(name)
-		clear(unsafe.Slice(unsafe.StringData(passed), len(passed)))
-	}
 }
 
 // RotateNodeKeys makes a new master key in place of the one in its file, or with a key service seals the node's keys

@@ -256,7 +256,7 @@ func environment(environ []string) map[string]string {
 	env := make(map[string]string, len(environ))
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		env[name] = strings.Clone(value) // ForgetSecrets writes over the original
+		env[name] = value
 	}
 	return env
 }

@@ -62,7 +62,9 @@ Without them credentials are made once, and kept in root-credentials in the data
 		if err != nil {
 			return err
 		}
-		daemon.ForgetSecrets()
+		if err := daemon.ForgetSecrets(); err != nil {
+			return err
+		}
 		level := new(slog.LevelVar)
 		log := daemon.NewLogger(cfg.Log, level, os.Stderr)
 		daemon.FollowHangups(cmd.Context(), load, level, log)
