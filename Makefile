@@ -34,10 +34,20 @@ SYSCONFDIR ?= /etc
 # Where mount(8) looks for its helpers.
 SBINDIR    ?= /sbin
 
+.PHONY: man
+man: build ## write manual pages to bin/man
+	@bin/k3fs man bin/man
+
+.PHONY: generate
+generate: ## make anew the code and documents that are made
+	@go generate ./namespace ./s3api ./daemon/adminapi
+
 .PHONY: install
 install: build ## install k3fs, mount(8)'s helpers and the systemd files, below DESTDIR
 	@install -D -m 0755 bin/k3fs $(DESTDIR)$(PREFIX)/bin/k3fs
-	@install -d $(DESTDIR)$(SBINDIR)
+	@install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	@bin/k3fs man $(DESTDIR)$(PREFIX)/share/man/man1
+	@bin/k3fs completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/k3fs
 	@for helper in mount.fuse.k3fs mount.k3fs; do ln -sf $(PREFIX)/bin/k3fs $(DESTDIR)$(SBINDIR)/$$helper; done
 	@install -D -m 0644 systemd/k3fs.service $(DESTDIR)$(SYSCONFDIR)/systemd/system/k3fs.service
 	@install -D -m 0644 systemd/k3fs.tmpfiles $(DESTDIR)$(SYSCONFDIR)/tmpfiles.d/k3fs.conf

@@ -65,7 +65,7 @@ func (t Target) Client() (*http.Client, error) {
 	case !strings.HasPrefix(t.Endpoint, "http://"):
 		return nil, fmt.Errorf("%q is no endpoint: write https://HOST:PORT", t.Endpoint)
 	}
-	return &http.Client{Transport: &signing{t: t, next: transport, signer: v4.NewSigner()}}, nil
+	return &http.Client{Transport: &signing{t: t, next: transport}}, nil
 }
 
 func (t Target) tls() (*tls.Config, error) {
@@ -92,13 +92,21 @@ func (t Target) tls() (*tls.Config, error) {
 
 // signing signs requests.
 type signing struct {
-	t      Target
-	next   http.RoundTripper
-	signer *v4.Signer
+	t    Target
+	next http.RoundTripper
 }
 
 // RoundTrip implements http.RoundTripper.
 func (s *signing) RoundTrip(r *http.Request) (*http.Response, error) {
+	signed, err := s.t.Sign(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.next.RoundTrip(signed)
+}
+
+// Sign returns a request that says, and proves, as whom it is made. Its body is read.
+func (t Target) Sign(r *http.Request) (*http.Request, error) {
 	r = r.Clone(r.Context())
 	var body []byte
 	if r.Body != nil {
@@ -111,22 +119,16 @@ func (s *signing) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	}
-	if s.t.Tenant != "" {
-		r.Header.Set(adminapi.TenantHeader, s.t.Tenant)
+	if t.Tenant != "" {
+		r.Header.Set(adminapi.TenantHeader, t.Tenant)
 	}
-	if s.t.AccessKey != "" {
-		if err := s.sign(r, body); err != nil {
-			return nil, err
-		}
+	if t.AccessKey == "" {
+		return r, nil
 	}
-	return s.next.RoundTrip(r)
-}
-
-func (s *signing) sign(r *http.Request, body []byte) error {
 	sum := sha256.Sum256(body)
 	hash := hex.EncodeToString(sum[:])
 	r.Header.Set("X-Amz-Content-Sha256", hash)
 	r.Header.Set(adminapi.NonceHeader, rand.Text())
-	who := aws.Credentials{AccessKeyID: s.t.AccessKey, SecretAccessKey: s.t.SecretKey, SessionToken: s.t.SessionToken}
-	return s.signer.SignHTTP(r.Context(), who, r, hash, adminapi.Service, region, time.Now())
+	who := aws.Credentials{AccessKeyID: t.AccessKey, SecretAccessKey: t.SecretKey, SessionToken: t.SessionToken}
+	return r, v4.NewSigner().SignHTTP(r.Context(), who, r, hash, adminapi.Service, region, time.Now())
 }

@@ -1,0 +1,292 @@
+package adminapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+
+	"k3fs/daemon/adminapi"
+	"k3fs/daemon/adminapi/adminclient"
+	"k3fs/daemon/adminapi/adminv1"
+	"k3fs/daemon/adminapi/adminv1/adminv1connect"
+	"k3fs/tenancy"
+)
+
+// row says who may call a method, beside the tenant's root: letters of the roles (Admin, Operator, readWrite, Readonly,
+// aUditor). The request is one that changes nothing that others need; MINE in it is the name of a bucket.
+type row struct{ may, request string }
+
+// matrix has a row for each method. A new method needs one.
+var matrix = map[string]row{
+	"TenantService.CreateTenant": {"O", `{"name":"first-tenants-name-is-taken/"}`},
+	"TenantService.ListTenants":  {"O", `{}`},
+	"TenantService.GetTenant":    {"O", `{"name":"suspended"}`},
+	"TenantService.UpdateTenant": {"O", `{"name":"nobody"}`},
+	"TenantService.ResetTenant":  {"O", `{"name":"nobody"}`},
+
+	"AccountService.WhoAmI":          {"AOWRU", `{}`},
+	"AccountService.CreateAccount":   {"A", `{"name":"admin"}`},
+	"AccountService.ListAccounts":    {"AOU", `{}`},
+	"AccountService.GetAccount":      {"AOU", `{"name":"admin"}`},
+	"AccountService.UpdateAccount":   {"A", `{"name":"nobody"}`},
+	"AccountService.DeleteAccount":   {"A", `{"name":"nobody"}`},
+	"AccountService.CreateAccessKey": {"A", `{"account":"nobody"}`},
+	"AccountService.ListAccessKeys":  {"AOU", `{}`},
+	"AccountService.RotateAccessKey": {"A", `{"id":"NOBODYSKEY"}`},
+	"AccountService.UpdateAccessKey": {"A", `{"id":"NOBODYSKEY"}`},
+	"AccountService.DeleteAccessKey": {"A", `{"id":"NOBODYSKEY"}`},
+
+	"PolicyService.PutPolicy":    {"A", `{"name":"p","document":"{}"}`},
+	"PolicyService.GetPolicy":    {"AOU", `{"name":"p"}`},
+	"PolicyService.ListPolicies": {"AOU", `{}`},
+	"PolicyService.DeletePolicy": {"A", `{"name":"p"}`},
+	"PolicyService.AttachPolicy": {"A", `{"policy":"p","account":"nobody"}`},
+	"PolicyService.DetachPolicy": {"A", `{"policy":"p","account":"nobody"}`},
+
+	"BucketService.CreateBucket":        {"AW", `{"name":"MINE"}`},
+	"BucketService.ListBuckets":         {"AOWRU", `{}`},
+	"BucketService.GetBucket":           {"AWRU", `{"name":"MINE"}`},
+	"BucketService.SetBucketVersioning": {"A", `{"name":"MINE","versioning":"VERSIONING_ENABLED"}`},
+	"BucketService.SetBucketLock":       {"A", `{"name":"MINE"}`},
+	"BucketService.GetBucketPolicy":     {"AOWRU", `{"name":"MINE"}`},
+	"BucketService.PutBucketPolicy":     {"A", `{"name":"MINE","policy":"{}"}`},
+	"BucketService.DeleteBucketPolicy":  {"A", `{"name":"MINE"}`},
+	"BucketService.DeleteBucket":        {"AW", `{"name":"MINE"}`},
+
+	"ObjectService.ListObjects":    {"AWRU", `{"bucket":"MINE"}`},
+	"ObjectService.GetObject":      {"AWRU", `{"bucket":"MINE","key":"a"}`},
+	"ObjectService.DeleteObject":   {"AW", `{"bucket":"MINE","key":"none"}`},
+	"ObjectService.ListVersions":   {"AWRU", `{"bucket":"MINE","key":"a"}`},
+	"ObjectService.RestoreVersion": {"AW", `{"bucket":"MINE","key":"a","version":"null"}`},
+
+	"HoldService.PlaceHold":   {"AU", `{"bucket":"MINE","reason":"r","until":"2020-01-01T00:00:00Z"}`},
+	"HoldService.ReleaseHold": {"A", `{"id":"HELD","reason":"r"}`},
+	"HoldService.ListHolds":   {"AOU", `{}`},
+	"HoldService.GetHold":     {"AOU", `{"id":"HELD"}`},
+	"HoldService.ReportHolds": {"AU", `{}`},
+
+	"AuditService.ListAuditRecords": {"AU", `{}`},
+	"AuditService.GetAuditHead":     {"AU", `{}`},
+
+	"UsageService.GetUsage":       {"AOWRU", `{"bucket":"MINE"}`},
+	"UsageService.GetQuota":       {"AOWRU", `{"bucket":"MINE"}`},
+	"UsageService.ListQuotas":     {"AOWRU", `{}`},
+	"UsageService.SetQuota":       {"A", `{"bucket":"MINE"}`},
+	"UsageService.SetTenantQuota": {"O", `{"tenant":"nobody"}`},
+
+	"KeyService.RotateTenantKey": {"A", `{}`},
+	"KeyService.GetTenantKey":    {"A", `{}`},
+
+	"NodeService.GetStatus":    {"O", `{}`},
+	"NodeService.GetClock":     {"AOWRU", `{}`},
+	"NodeService.ConfirmClock": {"O", `{}`},
+	"NodeService.ListMounts":   {"AOU", `{}`},
+	"NodeService.EndMount":     {"AO", `{"dir":"/nowhere"}`},
+}
+
+var letters = map[tenancy.Role]string{tenancy.RoleAdmin: "A", tenancy.RoleOperator: "O", tenancy.RoleReadWrite: "W", tenancy.RoleReadOnly: "R", tenancy.RoleAuditor: "U"}
+
+// methods are the names of all methods, with their paths.
+func methods() map[string]string {
+	all := map[string]string{}
+	for _, f := range adminapi.Files() {
+		for i := range f.Services().Len() {
+			s := f.Services().Get(i)
+			for j := range s.Methods().Len() {
+				all[string(s.Name())+"."+string(s.Methods().Get(j).Name())] = "/" + string(s.FullName()) + "/" + string(s.Methods().Get(j).Name())
+			}
+		}
+	}
+	return all
+}
+
+// caller makes requests as somebody, with something wrong perhaps.
+type caller struct{ client *http.Client }
+
+// post asks for a method, and returns the status and the code of the answer.
+func (w *world) post(c caller, path, body string) (int, string, string) {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.srv.URL+path, strings.NewReader(body))
+	require.NoError(w.t, err)
+	r.Header.Set("Content-Type", "application/json")
+	res, err := c.client.Do(r)
+	require.NoError(w.t, err)
+	defer res.Body.Close()
+	raw, err := io.ReadAll(res.Body)
+	require.NoError(w.t, err)
+	var e struct{ Code string }
+	_ = json.Unmarshal(raw, &e)
+	if res.StatusCode == http.StatusOK {
+		e.Code = "ok"
+	}
+	return res.StatusCode, e.Code, string(raw)
+}
+
+// actors are who asks: those of a role, and those who are nobody.
+func (w *world) actors() (roles map[tenancy.Role]caller, nobodies map[string]caller) {
+	ctx, root := context.Background(), w.ten.As(tenancy.Root(tenancy.FirstTenant))
+	account := func(name string, n tenancy.NewAccount) tenancy.Credentials {
+		_, err := root.CreateAccount(ctx, name, n)
+		require.NoError(w.t, err)
+		c, err := root.CreateAccessKey(ctx, name, time.Time{})
+		require.NoError(w.t, err)
+		return c
+	}
+	roles = map[tenancy.Role]caller{}
+	for _, role := range tenancy.Roles() {
+		roles[role] = caller{client: w.client(account(string(role), tenancy.NewAccount{Role: role}))}
+	}
+	disabled, yes := account("disabled", tenancy.NewAccount{Role: tenancy.RoleAdmin}), true
+	_, err := root.UpdateAccount(ctx, "disabled", tenancy.AccountChange{Disabled: &yes})
+	require.NoError(w.t, err)
+	_, suspended, err := root.CreateTenant(ctx, "suspended", "")
+	require.NoError(w.t, err)
+	status := tenancy.Suspended
+	_, err = root.UpdateTenant(ctx, "suspended", tenancy.TenantChange{Status: &status})
+	require.NoError(w.t, err)
+	gone := account("gone", tenancy.NewAccount{Role: tenancy.RoleAdmin})
+	require.NoError(w.t, root.DeleteAccount(ctx, "gone"))
+	forged, session := w.root, w.target(w.root)
+	forged.Secret += "x"
+	session.SessionToken = "a-token-that-nobody-made"
+	temporary, err := session.Client()
+	require.NoError(w.t, err)
+
+	as := func(change func(*http.Request)) caller {
+		return caller{client: &http.Client{Transport: tampering{w.target(w.root), change}}}
+	}
+	authorization := func(from, to string) func(*http.Request) {
+		return func(r *http.Request) {
+			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), from, to, 1))
+		}
+	}
+	return roles, map[string]caller{
+		"anonymous": {client: http.DefaultClient}, "disabled account": {client: w.client(disabled)}, "suspended tenant": {client: w.client(suspended)},
+		"deleted account": {client: w.client(gone)}, "wrong secret": {client: w.client(forged)}, "session that never was": {client: temporary},
+		"forged signature": as(func(r *http.Request) {
+			r.Header.Set("Authorization", regexp.MustCompile(`Signature=.{4}`).ReplaceAllString(r.Header.Get("Authorization"), "Signature=0000"))
+		}),
+		"another algorithm": as(authorization("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA512")),
+		"no algorithm":      as(authorization("AWS4-HMAC-SHA256", "none")),
+		"signature for S3":  as(authorization("/k3fs/", "/s3/")),
+		"bearer of an unsigned": as(func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJyb290In0.")
+		}),
+		"signature of version 2": as(func(r *http.Request) { r.Header.Set("Authorization", "AWS AKIAROOT00000000:c2lnbmF0dXJl") }),
+		"without a nonce":        as(func(r *http.Request) { r.Header.Del(adminapi.NonceHeader) }),
+		"another nonce":          as(func(r *http.Request) { r.Header.Set(adminapi.NonceHeader, strings.Repeat("n", 32)) }),
+		"another body":           as(func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("{}  ")); r.ContentLength = 4 }),
+		"another time": as(func(r *http.Request) {
+			r.Header.Set("X-Amz-Date", time.Now().Add(time.Minute).UTC().Format("20060102T150405Z"))
+		}),
+		"tenant by a header": as(func(r *http.Request) { r.Header.Set(adminapi.TenantHeader, "other"); r.Header.Del("Authorization") }),
+	}
+}
+
+// tampering changes requests once they are signed.
+type tampering struct {
+	target adminclient.Target
+	change func(*http.Request)
+}
+
+// RoundTrip implements http.RoundTripper.
+func (c tampering) RoundTrip(r *http.Request) (*http.Response, error) {
+	signed, err := c.target.Sign(r)
+	if err != nil {
+		return nil, err
+	}
+	c.change(signed)
+	return http.DefaultTransport.RoundTrip(signed)
+}
+
+func TestMatrix(t *testing.T) {
+	w := newWorld(t)
+	v := w.fs.As(tenancy.Root(tenancy.FirstTenant))
+	h := adminv1connect.NewBucketServiceClient(w.client(w.root), w.srv.URL)
+	_, err := h.CreateBucket(t.Context(), connect.NewRequest(&adminv1.CreateBucketRequest{Name: "case", Versioning: true}))
+	require.NoError(t, err)
+	copyOf(t, v)
+	held, err := adminv1connect.NewHoldServiceClient(w.client(w.root), w.srv.URL).PlaceHold(t.Context(), connect.NewRequest(&adminv1.PlaceHoldRequest{Bucket: "case", Reason: "r"}))
+	require.NoError(t, err)
+	roles, nobodies := w.actors()
+	other := caller{client: w.client(w.other)}
+	all := methods()
+	require.Len(t, matrix, len(all))
+	for name, path := range all {
+		r, ok := matrix[name]
+		require.True(t, ok, "the matrix has no row for %s", name)
+		ask := func(bucket, hold string) string {
+			return strings.NewReplacer("MINE", bucket, "HELD", hold).Replace(r.request)
+		}
+		body := ask("case", "h-none")
+		for who, c := range nobodies {
+			status, code, text := w.post(c, path, body)
+			require.Equal(t, http.StatusUnauthorized, status, "%s by %s: %s", name, who, text)
+			require.Equal(t, "unauthenticated", code, "%s by %s", name, who)
+		}
+		for role, c := range roles {
+			may := strings.Contains(r.may, letters[role])
+			if !may { // of a hold that is there, too
+				body = ask("case", held.Msg.Hold.Id)
+			} else {
+				body = ask("case", "h-none")
+			}
+			_, code, text := w.post(c, path, body)
+			if may {
+				require.NotContains(t, []string{"unauthenticated", "permission_denied", "internal", "unavailable", "unknown", ""}, code, "%s by %s: %s", name, role, text)
+			} else {
+				require.Equal(t, "permission_denied", code, "%s by %s: %s", name, role, text)
+			}
+		}
+		// Another tenant learns of this one's bucket and hold what it learns of none.
+		_, code, text := w.post(other, path, ask("case", held.Msg.Hold.Id))
+		if r.may == "O" {
+			require.Equal(t, "permission_denied", code, "%s by another tenant: %s", name, text)
+		}
+		if strings.Contains(r.request, "MINE") && name != "BucketService.CreateBucket" || strings.Contains(r.request, "HELD") {
+			_, absent, none := w.post(other, path, ask("absent", "h-0000000000000000"))
+			require.Equal(t, "not_found", code, "%s by another tenant: %s", name, text)
+			require.Equal(t, absent, code, name)
+			require.Equal(t, anonymised(none, "absent", "h-0000000000000000"), anonymised(text, "case", held.Msg.Hold.Id), name)
+		}
+	}
+}
+
+// anonymised is an answer without names and what differs from request to request.
+func anonymised(text string, names ...string) string {
+	for _, n := range names {
+		text = strings.ReplaceAll(text, n, "NAME")
+	}
+	text = regexp.MustCompile(`"requestId": ?"[^"]*"`).ReplaceAllString(text, "")
+	return regexp.MustCompile(`"value":"[^"]*"`).ReplaceAllString(text, "")
+}
+
+// A request that was overheard is of no use.
+func TestReplay(t *testing.T) {
+	w := newWorld(t)
+	path := adminv1connect.NodeServiceGetClockProcedure
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.srv.URL+path, strings.NewReader("{}"))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", "application/json")
+	signed, err := w.target(w.root).Sign(r)
+	require.NoError(t, err)
+	body, err := io.ReadAll(signed.Body)
+	require.NoError(t, err)
+	for _, want := range []int{http.StatusOK, http.StatusUnauthorized, http.StatusUnauthorized} {
+		again := signed.Clone(t.Context())
+		again.Body = io.NopCloser(bytes.NewReader(body))
+		res, err := http.DefaultTransport.RoundTrip(again)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, want, res.StatusCode)
+	}
+}
