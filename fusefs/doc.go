@@ -42,8 +42,9 @@
 // not hold it, but the notification unhashes its dentry, so nobody finds what it refreshes. An
 // attribute reply loses against an inode notification, because that raises the inode's attribute
 // version above the one that the request took. What remains is an inode that the kernel is just about to
-// learn of, for which a notification finds nothing to do, and the reply of a SETATTR, which the kernel
-// applies without comparing versions: in these two cases the inode notification is repeated once, a moment later.
+// learn of, for which a notification finds nothing to do, the reply of a SETATTR, which the kernel
+// applies without comparing versions, and links, which it counts itself: in these cases the inode notification is
+// repeated once, a moment later.
 //
 // Notifications block on locks that the kernel holds while it waits for our replies. So Changed must be
 // called with no lock held that a request needs, and is never called from a request of the same mount.

@@ -58,7 +58,7 @@ func (d *door) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fu
 	since, parent := d.inv.now(), namespace.Ino(in.NodeId)
 	a, err := d.lookup(parent, name)
 	if err != nil {
-		if kindOf(err) == namespace.NotFound && d.lasting(since, parent, name) {
+		if kindOf(err) == namespace.NotFound && d.lasting(since, parent, name) && !d.opts.Peers.several() {
 			out.SetEntryTimeout(d.opts.EntryTTL)
 			return fuse.OK
 		}
@@ -284,6 +284,7 @@ func (d *door) Link(c <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.E
 	if s := d.pace(c, 0, 0); s != fuse.OK {
 		return s
 	}
+	defer d.inv.naming()()
 	since := d.inv.now()
 	a, err := d.fs.Link(background, namespace.Ino(in.Oldnodeid), namespace.Ino(in.NodeId), name)
 	return d.made(out, since, in.NodeId, name, a, err)
@@ -307,6 +308,7 @@ func (d *door) Unlink(c <-chan struct{}, in *fuse.InHeader, name string) fuse.St
 	if s := d.pace(c, 0, 0); s != fuse.OK {
 		return s
 	}
+	defer d.inv.naming()()
 	return d.status(d.fs.Unlink(background, namespace.Ino(in.NodeId), name))
 }
 
@@ -315,6 +317,7 @@ func (d *door) Rmdir(c <-chan struct{}, in *fuse.InHeader, name string) fuse.Sta
 	if s := d.pace(c, 0, 0); s != fuse.OK {
 		return s
 	}
+	defer d.inv.naming()()
 	return d.status(d.fs.Rmdir(background, namespace.Ino(in.NodeId), name))
 }
 
@@ -323,6 +326,7 @@ func (d *door) Rename(c <-chan struct{}, in *fuse.RenameIn, name, newName string
 	if s := d.pace(c, 0, 0); s != fuse.OK {
 		return s
 	}
+	defer d.inv.naming()()
 	var f namespace.RenameFlags
 	if in.Flags&unix.RENAME_NOREPLACE != 0 {
 		f |= namespace.RenameNoReplace

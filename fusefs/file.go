@@ -132,7 +132,7 @@ func (d *door) Write(c <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, 
 		return d.append(f, in, data)
 	}
 	defer d.changing(f.Ino(), int64(in.Offset), int64(len(data)))()
-	if f.direct { // a reader may have cached meanwhile what the kernel dropped before it sent this
+	if f.direct && in.WriteFlags&fuse.WRITE_CACHE == 0 { // a reader may have cached meanwhile what the kernel dropped before it sent this
 		defer d.kernel.InodeNotify(in.NodeId, int64(in.Offset), int64(len(data)))
 	}
 	n, err := f.WriteAt(background, data, int64(in.Offset))

@@ -39,6 +39,7 @@ type Invalidator struct {
 	timer *time.Timer            // set while a repetition is due
 	root  atomic.Uint64          // the inode that the mount's root shows; 0 means its own
 	sets  [4096]settings         // by hash of an inode
+	names settings               // requests that change entries
 
 	waits waits // of requests of this mount for the kernel's locks of other mounts
 }
@@ -62,25 +63,26 @@ func (v *Invalidator) Changed(by namespace.Observer, changes []namespace.Change)
 		return
 	}
 	v.forgetEntries(*k, by, changes)
+	mount, _ := by.(*Invalidator)
 	for _, c := range changes {
 		if c.Ino != 0 {
-			v.changedInode(*k, c.Ino, attrOnly, c.Data)
+			v.changedInode(*k, mount, c.Ino, attrOnly, c.Data)
 		}
 		if c.Parent != 0 { // its attributes
-			v.changedInode(*k, c.Parent, 0, false)
+			v.changedInode(*k, mount, c.Parent, 0, false)
 		}
 	}
 }
 
 // changedInode notifies of an inode, and once more where the first time may not have been enough.
-func (v *Invalidator) changedInode(k notifier, ino namespace.Ino, off int64, pages bool) {
+func (v *Invalidator) changedInode(k notifier, mount *Invalidator, ino namespace.Ino, off int64, pages bool) {
 	unknown := k.InodeNotify(v.node(ino), off, 0) == fuse.ENOENT
-	if unknown || pages || v.sets[v.inodeSlot(ino)].recent() {
+	if unknown || pages || v.sets[v.inodeSlot(ino)].recent() || mount != nil && v.names.recent() {
 		v.repeat(ino, pages)
 	}
 }
 
-// settings are the SETATTR requests of inodes.
+// settings are the SETATTR requests of inodes, or those that change entries.
 type settings struct {
 	underWay atomic.Int32
 	last     atomic.Int64 // when the last one was answered, in unix nanoseconds
@@ -88,7 +90,14 @@ type settings struct {
 
 // setting says that the attributes of an inode are being set through this mount, until done is called.
 func (v *Invalidator) setting(ino namespace.Ino) (done func()) {
-	s := &v.sets[v.inodeSlot(ino)]
+	return v.sets[v.inodeSlot(ino)].begin()
+}
+
+// naming says that entries are being changed through this mount, until done is called. The kernel then counts links
+// itself, or takes the attributes that the reply to LINK tells, without asking whether it has been told of others since.
+func (v *Invalidator) naming() (done func()) { return v.names.begin() }
+
+func (s *settings) begin() (done func()) {
 	s.underWay.Add(1)
 	return func() {
 		s.last.Store(time.Now().UnixNano())

@@ -14,8 +14,9 @@ import (
 // other for ever: the request of each, before it answers, wants the lock that the other one's holds until it is
 // answered. So each wait is noted at the mount whose request waits, and one that would close a circle does not
 // wait: its notification follows as soon as the lock is free, which is when the other request is
-// answered. Both made their change at the same instant, and in this moment only may the one that was answered
-// first be still unseen by what the other mount has cached.
+// answered. That no answer from a cache may be older than this one is then seen to in another way: what the entries led
+// to is pruned, for which Linux (from 6.18 on) takes no such lock, and the absence of names is not cached while there are
+// several mounts.
 
 // waitMost bounds a wait for a lock that somebody else holds: a reader of the directory whose memory is slow.
 const waitMost = 10 * time.Second
@@ -36,28 +37,35 @@ type wait struct {
 // Invalidator).
 func (v *Invalidator) forgetEntries(k notifier, by namespace.Observer, changes []namespace.Change) {
 	var dirs []namespace.Ino
+	var nodes []uint64
 	for _, c := range changes {
 		if c.Parent != 0 {
 			dirs = append(dirs, c.Parent)
+		}
+		if c.Ino != 0 {
+			nodes = append(nodes, v.node(c.Ino))
 		}
 	}
 	if len(dirs) == 0 {
 		return
 	}
 	mount, _ := by.(*Invalidator)
-	v.await(mount, dirs, func() {
+	given := v.await(mount, dirs, func() {
 		for _, c := range changes {
 			if c.Parent != 0 {
 				k.EntryNotify(v.node(c.Parent), c.Name)
 			}
 		}
 	})
+	if !given {
+		v.await(nil, nil, func() { k.PruneNotify(nodes) })
+	}
 }
 
 // await lets notify give notifications to this mount's kernel, which take locks of inos, on behalf of a request of
-// mount (nil: of no mount) which holds the locks of the same inodes there. It returns when they are given, or
-// when waiting for that would be for ever.
-func (v *Invalidator) await(mount *Invalidator, inos []namespace.Ino, notify func()) {
+// mount (nil: of no mount) which holds the locks of the same inodes there. It returns when they are given, or, then
+// reporting false, when waiting for that would be for ever.
+func (v *Invalidator) await(mount *Invalidator, inos []namespace.Ino, notify func()) (given bool) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -67,14 +75,16 @@ func (v *Invalidator) await(mount *Invalidator, inos []namespace.Ino, notify fun
 		w := mount.waits.add(v, inos)
 		defer mount.waits.remove(w)
 		if v.blocks(w, mount, nil) {
-			return
+			return false
 		}
 	}
 	most := time.NewTimer(waitMost)
 	defer most.Stop()
 	select {
 	case <-done:
+		return true
 	case <-most.C:
+		return false
 	}
 }
 

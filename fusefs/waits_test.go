@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type lockedKernel struct {
 	sync.Mutex
 	forgot chan string
+	pruned atomic.Int32
 }
 
 func (k *lockedKernel) EntryNotify(_ uint64, name string) fuse.Status {
@@ -25,7 +27,11 @@ func (k *lockedKernel) EntryNotify(_ uint64, name string) fuse.Status {
 }
 
 func (k *lockedKernel) InodeNotify(uint64, int64, int64) fuse.Status { return fuse.OK }
-func (k *lockedKernel) PruneNotify([]uint64) fuse.Status             { return fuse.OK }
+
+func (k *lockedKernel) PruneNotify([]uint64) fuse.Status {
+	k.pruned.Add(1)
+	return fuse.OK
+}
 
 func newKernels(n int) ([]*Invalidator, []*lockedKernel) {
 	var all []*Invalidator
@@ -53,17 +59,20 @@ func TestMountsThatChangeOneDirectory(t *testing.T) {
 				locked.Wait() // all requests are under way
 				for j, v := range all {
 					if j != i {
-						v.Changed(by, []namespace.Change{{Parent: 7, Name: "a"}})
+						v.Changed(by, []namespace.Change{{Parent: 7, Name: "a"}, {Ino: 8, Attr: true}})
 					}
 				}
 			})
 		}
 		answered.Wait()
+		var pruned int32
 		for _, k := range kernels {
 			for range n - 1 {
 				require.Equal(t, "a", <-k.forgot)
 			}
+			pruned += k.pruned.Load()
 		}
+		require.Positive(t, pruned, "where it could not be waited for")
 		for _, v := range all {
 			require.Empty(t, v.waits.all)
 			v.detach()

@@ -499,6 +499,7 @@ func (t *txn) removeDir(parent Ino, p *inodeRec, e entry, n *inodeRec) error {
 	if err := t.leaveDir(p, e.stored, n); err != nil {
 		return err
 	}
+	t.attrChanged(Ino(e.Ino), false) // who holds it sees that it has no name
 	if err := t.delDentry(parent, e.stored); err != nil {
 		return err
 	}
