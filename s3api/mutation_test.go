@@ -218,6 +218,37 @@ func mutations(w *world) []mutation {
 	}
 }
 
+// state is what exists: every answer of every reading route.
+func (w *world) state() (all []string) {
+	for _, r := range routes() {
+		if r.method != http.MethodGet || strings.Contains(r.sub, "uploadId") {
+			continue
+		}
+		status, text, _ := w.do(r.method, pathOf(r), "", http.Header{"X-Amz-Object-Attributes": {"ETag"}})
+		text = regexp.MustCompile(`<(RequestId|HostId)>[^<]*`).ReplaceAllString(text, "")
+		all = append(all, fmt.Sprint(r.name, " ", status, " ", text))
+	}
+	return all
+}
+
+// requestFor is a request of a route, unsigned and without its body, which it returns.
+func (w *world) requestFor(r route, path, source string) (req *http.Request, body string) {
+	body = bodies[r.name]
+	if r.name == "PutObject" || r.name == "UploadPart" || r.name == "AppendObject" {
+		body = "evil"
+	}
+	req = httptest.NewRequest(r.method, "http://"+w.srv.Listener.Addr().String()+path, nil)
+	req.Header.Set("X-Amz-Object-Attributes", "ETag")
+	switch r.header {
+	case "":
+	case writeOffset:
+		req.Header.Set(r.header, "8")
+	default:
+		req.Header.Set(r.header, source)
+	}
+	return req, body
+}
+
 // TestMutations: no route does anything, or tells anything, for a request that was changed after it was signed, in
 // whatever place it carries its credential. Routes come from the table, so a new one is covered by being there.
 func TestMutations(t *testing.T) {
@@ -225,35 +256,11 @@ func TestMutations(t *testing.T) {
 	w.want(200, "PUT", "/bucket", "", nil)
 	w.want(200, "PUT", "/bucket/key", "precious", nil)
 	w.want(200, "PUT", "/bucket/source", "precious", nil)
-	// What exists: every answer of every reading route.
-	state := func() (all []string) {
-		for _, r := range routes() {
-			if r.method != http.MethodGet || strings.Contains(r.sub, "uploadId") {
-				continue
-			}
-			status, text, _ := w.do(r.method, pathOf(r), "", http.Header{"X-Amz-Object-Attributes": {"ETag"}})
-			text = regexp.MustCompile(`<(RequestId|HostId)>[^<]*`).ReplaceAllString(text, "")
-			all = append(all, fmt.Sprint(r.name, " ", status, " ", text))
-		}
-		return all
-	}
-	before := state()
+	before := w.state()
 	tried := 0
 	for _, p := range places {
 		send := func(r route, spoil func(*http.Request) bool, bodyToo bool) (*httptest.ResponseRecorder, bool) {
-			body := bodies[r.name]
-			if r.name == "PutObject" || r.name == "UploadPart" || r.name == "AppendObject" {
-				body = "evil"
-			}
-			req := httptest.NewRequest(r.method, "http://"+w.srv.Listener.Addr().String()+pathOf(r), nil)
-			req.Header.Set("X-Amz-Object-Attributes", "ETag")
-			switch r.header {
-			case "":
-			case writeOffset:
-				req.Header.Set(r.header, "8")
-			default:
-				req.Header.Set(r.header, "/bucket/source")
-			}
+			req, body := w.requestFor(r, pathOf(r), "/bucket/source")
 			p.sign(t, req, &w.mine, body)
 			if bodyToo {
 				raw, err := io.ReadAll(req.Body)
@@ -292,6 +299,6 @@ func TestMutations(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, before, state(), "nothing has changed")
+	require.Equal(t, before, w.state(), "nothing has changed")
 	t.Logf("%d requests", tried)
 }

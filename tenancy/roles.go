@@ -95,7 +95,7 @@ var actions = map[Action]action{
 
 	DeleteBucket:      {ofBucket, writers},
 	ListBucket:        {ofBucket, readers},
-	GetBucketLocation: {ofBucket, seers},
+	GetBucketLocation: {ofBucket, readers},
 	ListBucketUploads: {ofBucket, readers},
 
 	GetObject:           {ofBucket, readers},
