@@ -1,6 +1,6 @@
 // Package keyservice says what k3fs asks of a key service: to wrap small keys under a key that never leaves the
 // service, and to unwrap them again. The sub-packages are such services: transit (OpenBao, Vault), awskms (AWS KMS and
-// what speaks its protocol), pkcs11 (hardware modules; behind the build tag of that name), and memory, for tests.
+// what speaks its protocol), and memory, for tests.
 //
 // What is wrapped is bound to a Context, which the service authenticates and doesn't store: a wrapped key that was put
 // in place of another doesn't open.
