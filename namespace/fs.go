@@ -239,6 +239,8 @@ type txn struct {
 	debits  []debit           // what it adds to the usage of scopes
 	frees   bool              // it removes something: no quota refuses that
 
+	vacated []byte // key of the entry that it removed last
+
 	set     tenancy.Settings // of the bucket asked for last, if setRead
 	setOf   Ino
 	setRead bool

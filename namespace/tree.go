@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"time"
@@ -62,7 +63,8 @@ func (t *txn) delDentry(parent Ino, stored string) error {
 	if err := t.noteEntry(parent, stored); err != nil {
 		return err
 	}
-	return t.Delete(dentryKey(parent, stored))
+	t.vacated = dentryKey(parent, stored)
+	return t.Delete(t.vacated)
 }
 
 // noteEntry notes the POSIX names whose meaning changes with the entry stored.
@@ -104,9 +106,21 @@ func (t *txn) entryLeft(ino Ino, dir *inodeRec) error {
 	return t.touchDir(ino, dir)
 }
 
-// dirEmpty reports whether a directory has no entries.
+// dirEmpty reports whether a directory has no entries. Where an update took an entry from it, it looks behind that
+// first: who removes all of a directory in order leaves what was removed in front, which is costly to pass.
 func dirEmpty(r metastore.Reader, ino Ino) (bool, error) {
 	rg := prefixRange(dentryKey(ino, ""), 1)
+	if t, ok := r.(*txn); ok && bytes.HasPrefix(t.vacated, rg.From) {
+		behind := rg
+		behind.From = t.vacated
+		if empty, err := emptyRange(r, behind); err != nil || !empty {
+			return empty, err
+		}
+	}
+	return emptyRange(r, rg)
+}
+
+func emptyRange(r metastore.Reader, rg metastore.Range) (bool, error) {
 	rg.KeysOnly = true
 	empty := true
 	err := r.Scan(rg, func(_, _ []byte) (bool, error) {
