@@ -18,7 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/feature/s3/manager"
+	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
@@ -91,7 +91,7 @@ func (a *api) put(cmd *cobra.Command, from string, to object) error {
 	if p != nil {
 		in = bar.ProxyReader(in)
 	}
-	_, err = manager.NewUploader(client).Upload(cmd.Context(), &s3.PutObjectInput{Bucket: &to.bucket, Key: &to.key, Body: in})
+	_, err = transfermanager.New(client).UploadObject(cmd.Context(), &transfermanager.UploadObjectInput{Bucket: &to.bucket, Key: &to.key, Body: in})
 	if p != nil {
 		bar.Abort(false)
 		p.Wait()
