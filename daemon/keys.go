@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
+	"k3fs/namespace"
 	"k3fs/tenancy"
 	"k3fs/tenancy/keyservice"
 	"k3fs/tenancy/keyservice/awskms"
@@ -78,6 +80,8 @@ type locked struct {
 	keys    *tenancy.NodeKeys
 	service keyservice.Service // nil: none
 	from    tenancy.Lock       // the lock of before, which is to be changed for lock; nil: it is right
+
+	rotating sync.Mutex // held while the lock is changed or read, once the daemon serves
 }
 
 // nodeKeys opens the node's keys. With make it makes what is missing where no data is yet that another key sealed.
@@ -218,11 +222,12 @@ func masterFromEnv(env map[string]string, name string) (*tenancy.Master, error) 
 // RotateNodeKeys makes a new master key in place of the one in its file, or with a key service seals the node's keys
 // by its newest key, and seals everything anew that is sealed by them. It takes the node's permission.
 func (d *Daemon) RotateNodeKeys(ctx context.Context, who tenancy.Principal) error {
-	v := d.ns.As(who)
-	if err := v.NoteNodeKeys(ctx, "node.key.rotate", "the lock of the node's keys: "+d.stores.locked.lock.Name()); err != nil {
+	v, l := d.ns.As(who), d.stores.locked
+	l.rotating.Lock()
+	defer l.rotating.Unlock()
+	if err := v.NoteNodeKeys(ctx, "node.key.rotate", "the lock of the node's keys: "+l.lock.Name()); err != nil {
 		return err
 	}
-	l := d.stores.locked
 	r := tenancy.NodeRotation{Path: l.path, Old: l.lock, New: l.lock}
 	if l.master != nil {
 		fresh, err := tenancy.NewMaster()
@@ -230,7 +235,8 @@ func (d *Daemon) RotateNodeKeys(ctx context.Context, who tenancy.Principal) erro
 			return err
 		}
 		if d.cfg.master != nil || underCredentials(d.cfg.MasterKey) {
-			return errors.New("the master key is not in a file that k3fs may replace: start it with the new one, and the one before as K3FS_OLD_MASTER_KEY")
+			return &namespace.Error{Op: "rotate node keys", Kind: namespace.NotPermitted,
+				Err: errors.New("the master key is not in a file that k3fs may replace: start it with the new one, and the one before as K3FS_OLD_MASTER_KEY")}
 		}
 		r.New, r.Replace = fresh, func() error { return fresh.Replace(d.cfg.MasterKey) }
 	}
@@ -264,7 +270,10 @@ func (d *Daemon) NodeKeyState(ctx context.Context, who tenancy.Principal) (s Nod
 	if err := d.stores.tenancy.Allow(who, tenancy.RotateNodeKeys, tenancy.Resource{}); err != nil {
 		return s, err
 	}
-	s.Lock, s.Rotating = d.stores.locked.lock.Name(), d.stores.tenancy.Rotating()
+	d.stores.locked.rotating.Lock()
+	s.Lock = d.stores.locked.lock.Name()
+	d.stores.locked.rotating.Unlock()
+	s.Rotating = d.stores.tenancy.Rotating()
 	if s.Service, err = d.stores.tenancy.KeyService(ctx); err != nil {
 		s.Trouble = err.Error()
 	}

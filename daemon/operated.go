@@ -57,6 +57,29 @@ func (o operated) EndMount(ctx context.Context, t tenancy.TenantID, dir string, 
 	return err
 }
 
+// EndMounts implements adminapi.Node.
+func (o operated) EndMounts(ctx context.Context, t tenancy.TenantID) error {
+	var failed error
+	for _, one := range o.Mounts(t) {
+		failed = errors.Join(failed, o.EndMount(ctx, t, one.Dir, true))
+	}
+	return failed
+}
+
+// NodeKeys implements adminapi.Node.
+func (o operated) NodeKeys(ctx context.Context, who tenancy.Principal) (*adminv1.NodeKeys, error) {
+	s, err := o.d.NodeKeyState(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.NodeKeys{Lock: s.Lock, Rotating: s.Rotating, Service: s.Service, Trouble: s.Trouble}, nil
+}
+
+// RotateNodeKeys implements adminapi.Node.
+func (o operated) RotateNodeKeys(ctx context.Context, who tenancy.Principal) error {
+	return o.d.RotateNodeKeys(ctx, who)
+}
+
 // list describes the mounts that are wanted, by directory.
 func (s *mounts) list(want func(*demanded) bool) []*adminv1.Mount {
 	s.mu.Lock()

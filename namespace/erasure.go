@@ -113,7 +113,7 @@ func (v *View) confirmable(r metastore.Reader, tenant tenancy.TenantID, id strin
 	case rec.Until <= v.fs.trusted():
 		return because(NotFound, "the request is over: it had to be confirmed until %s", stamp(rec.Until).UTC().Format(time.RFC3339))
 	case rec.Owner == v.who.Tenant && rec.By == v.who.Account:
-		return because(Access, "who asks for an erasure can't confirm it: another account must")
+		return because(NotPermitted, "who asks for an erasure can't confirm it: another account must")
 	}
 	return nil
 }

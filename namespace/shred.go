@@ -38,7 +38,7 @@ type ShredReport struct {
 
 	Buckets, Versions int64 // affected: versions of objects, the current ones included
 	Bytes             int64 // in them
-	Freed             int64 // bytes that come free; 0 if it was refused
+	Freed             int64 // bytes that come free, or would; 0 if it was refused, or would be
 
 	Held                            int64 // versions that locks or holds protect, by any of these:
 	Compliance, Governance, OnLegal int64 // by their own locks
@@ -116,10 +116,13 @@ func (v *View) shred(ctx context.Context, tenant tenancy.TenantID, o ShredOption
 	}
 	report, err = fs.countHeld(ctx, tenant)
 	report.Forced = confirmed != nil
+	against := report.Held > 0 && (report.Compliance > 0 || report.OnLegal > 0 || report.Governance > 0 && !o.BypassGovernance)
 	if err != nil || o.DryRun {
+		if err == nil && !against && report.Holds == 0 {
+			report.Freed = report.Bytes
+		}
 		return report, err
 	}
-	against := report.Held > 0 && (report.Compliance > 0 || report.OnLegal > 0 || report.Governance > 0 && !o.BypassGovernance)
 	err = fs.update(ctx, metastore.DurableReclaim, v.door, func(t *txn) error { return v.destroy(t, &report, against, confirmed) })
 	fs.keys.KeysChanged(tenant)
 	if err != nil {
@@ -173,15 +176,9 @@ func (v *View) destroy(t *txn, report *ShredReport, against bool, confirmed *era
 	if err := t.fs.auth.Allow(v.who, tenancy.DeleteTenant, tenancy.Resource{}); err != nil {
 		return err
 	}
-	holds, err := scanHolds(t, tenant)
-	if err != nil {
+	report.Erased, report.Freed = false, 0
+	if err := t.fs.countHolds(t, report); err != nil {
 		return err
-	}
-	report.Holds, report.Erased, report.Freed = 0, false, 0
-	for _, h := range holds {
-		if !h.over(t.fs.trusted()) {
-			report.Holds++
-		}
 	}
 	by := []string{v.who.Account}
 	switch {
@@ -272,7 +269,20 @@ func (fs *FS) countHeld(ctx context.Context, tenant tenancy.TenantID) (ShredRepo
 			return report, err
 		}
 	}
-	return report, nil
+	err := fs.kv.View(ctx, func(r metastore.Reader) error { return fs.countHolds(r, &report) })
+	return report, err
+}
+
+// countHolds counts the holds in force.
+func (fs *FS) countHolds(r metastore.Reader, report *ShredReport) error {
+	holds, err := scanHolds(r, report.Tenant)
+	report.Holds = 0
+	for _, h := range holds {
+		if !h.over(fs.trusted()) {
+			report.Holds++
+		}
+	}
+	return err
 }
 
 func (fs *FS) countOne(r metastore.Reader, ino Ino, n *inodeRec, report *ShredReport) error {

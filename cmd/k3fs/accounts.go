@@ -168,9 +168,10 @@ func newWhoAmI(a *api) *cobra.Command {
 
 func newKey() *cobra.Command {
 	a := &api{}
-	cmd := group("key", "keep the access keys of accounts",
-		`An access key and its secret are one credential for S3, mounts and this command. The secret is shown once.`,
-		newKeyCreate(a), newKeyList(a), newKeyRotate(a), newKeyUpdate(a), newKeyDelete(a))
+	cmd := group("key", "keep the access keys of accounts, and the keys that data are sealed with",
+		`An access key and its secret are one credential for S3, mounts and this command. The secret is shown once.
+What data are sealed with are the tenant's key and the node's keys: see k3fs key tenant, k3fs key node.`,
+		newKeyCreate(a), newKeyList(a), newKeyRotate(a), newKeyUpdate(a), newKeyDelete(a), newKeyTenant(a), newKeyNode(a))
 	a.flags(cmd)
 	return cmd
 }

@@ -12,7 +12,8 @@ func newTenant() *cobra.Command {
 	a := &api{}
 	cmd := group("tenant", "make, list and suspend tenants (for who operates the store)",
 		`A tenant is an organisation whose data no other sees: it has accounts, buckets, keys and quotas of its own.`,
-		newTenantCreate(a), newTenantList(a), newTenantShow(a), newTenantUpdate(a), newTenantReset(a))
+		newTenantCreate(a), newTenantList(a), newTenantShow(a), newTenantUpdate(a), newTenantReset(a),
+		newTenantErase(a), newErasure(a), newRetentionCap(a))
 	a.flags(cmd)
 	return cmd
 }

@@ -57,6 +57,7 @@ var tenancyCodes = []struct {
 	{tenancy.ErrNoSuchKey, connect.CodeNotFound, "NoAccessKey"},
 	{tenancy.ErrExists, connect.CodeAlreadyExists, "Exists"},
 	{tenancy.ErrInvalid, connect.CodeInvalidArgument, "Invalid"},
+	{tenancy.ErrKeyAway, connect.CodeUnavailable, "KeyServiceAway"},
 	{tenancy.ErrCorrupt, connect.CodeDataLoss, "Corrupt"},
 	{context.Canceled, connect.CodeCanceled, "Interrupted"},
 	{context.DeadlineExceeded, connect.CodeDeadlineExceeded, "Interrupted"},

@@ -33,6 +33,14 @@ var matrix = map[string]row{
 	"TenantService.UpdateTenant": {"O", `{"name":"nobody"}`},
 	"TenantService.ResetTenant":  {"O", `{"name":"nobody"}`},
 
+	"TenantService.EraseTenant":     {"O", `{"tenant":"nobody"}`},
+	"TenantService.RequestErasure":  {"O", `{"tenant":"nobody","reason":"r"}`},
+	"TenantService.ConfirmErasure":  {"O", `{"tenant":"suspended","id":"e-none"}`},
+	"TenantService.CancelErasure":   {"O", `{"tenant":"suspended"}`},
+	"TenantService.ListErasures":    {"O", `{}`},
+	"TenantService.SetRetentionCap": {"O", `{"tenant":"nobody"}`},
+	"TenantService.GetRetentionCap": {"AOU", `{}`},
+
 	"AccountService.WhoAmI":          {"AOWRU", `{}`},
 	"AccountService.CreateAccount":   {"A", `{"name":"admin"}`},
 	"AccountService.ListAccounts":    {"AOU", `{}`},
@@ -85,6 +93,8 @@ var matrix = map[string]row{
 
 	"KeyService.RotateTenantKey": {"A", `{}`},
 	"KeyService.GetTenantKey":    {"A", `{}`},
+	"KeyService.RotateNodeKeys":  {"O", `{}`},
+	"KeyService.GetNodeKeys":     {"O", `{}`},
 
 	"NodeService.GetStatus":    {"O", `{}`},
 	"NodeService.GetClock":     {"AOWRU", `{}`},

@@ -30,6 +30,12 @@ type Node interface {
 	Mounts(tenancy.TenantID) []*adminv1.Mount
 	// EndMount unmounts one of a tenant's; namespace.Error of kind NotFound or Busy.
 	EndMount(ctx context.Context, t tenancy.TenantID, dir string, lazy bool) error
+	// EndMounts unmounts all of a tenant's, also those in use.
+	EndMounts(ctx context.Context, t tenancy.TenantID) error
+	// NodeKeys tells what holds the node's keys, to who may rotate them.
+	NodeKeys(ctx context.Context, who tenancy.Principal) (*adminv1.NodeKeys, error)
+	// RotateNodeKeys gives them another lock; namespace.Error of kind NotPermitted if that is not k3fs's to change.
+	RotateNodeKeys(ctx context.Context, who tenancy.Principal) error
 }
 
 // Options say what the API stands on. All but Done are required.

@@ -99,29 +99,3 @@ func (s usage) SetTenantQuota(ctx context.Context, r *connect.Request[adminv1.Se
 	s.note(ctx, "quota set", "tenant", t.Name, "bytes", to.Bytes, "inodes", to.Inodes)
 	return connect.NewResponse(&adminv1.SetTenantQuotaResponse{}), nil
 }
-
-// keys implements KeyService.
-type keys struct{ *Server }
-
-func shownTenantKey(k namespace.KeyState) *adminv1.TenantKey {
-	return &adminv1.TenantKey{Epoch: k.Epoch, Older: k.Older, Frames: k.Frames, Bytes: k.Bytes, Segments: int32(k.Segments), OfSegments: int32(k.Of), Trouble: k.Trouble}
-}
-
-// RotateTenantKey implements KeyService.
-func (s keys) RotateTenantKey(ctx context.Context, _ *connect.Request[adminv1.RotateTenantKeyRequest]) (*connect.Response[adminv1.RotateTenantKeyResponse], error) {
-	k, err := s.view(ctx, nil).RotateKey(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.note(ctx, "tenant's key is being rotated", "epoch", k.Epoch)
-	return connect.NewResponse(&adminv1.RotateTenantKeyResponse{Key: shownTenantKey(k)}), nil
-}
-
-// GetTenantKey implements KeyService.
-func (s keys) GetTenantKey(ctx context.Context, _ *connect.Request[adminv1.GetTenantKeyRequest]) (*connect.Response[adminv1.GetTenantKeyResponse], error) {
-	k, err := s.view(ctx, nil).KeyState(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return connect.NewResponse(&adminv1.GetTenantKeyResponse{Key: shownTenantKey(k)}), nil
-}

@@ -81,6 +81,12 @@ func (daemonLike) EndMount(_ context.Context, t tenancy.TenantID, dir string, _ 
 	return nil
 }
 
+func (daemonLike) EndMounts(context.Context, tenancy.TenantID) error { return nil }
+func (daemonLike) NodeKeys(context.Context, tenancy.Principal) (*adminv1.NodeKeys, error) {
+	return &adminv1.NodeKeys{Lock: "test"}, nil
+}
+func (daemonLike) RotateNodeKeys(context.Context, tenancy.Principal) error { return nil }
+
 // target is the API as an access key uses it.
 func (w *world) target(c tenancy.Credentials) adminclient.Target {
 	return adminclient.Target{Endpoint: w.srv.URL, AccessKey: c.AccessKey, SecretKey: c.Secret}

@@ -9,6 +9,7 @@ package adminv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -671,11 +672,876 @@ func (x *ResetTenantResponse) GetRoot() *Credentials {
 	return nil
 }
 
+// ErasureReport counts what the erasure of a tenant is about.
+type ErasureReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The keys are destroyed.
+	Erased bool `protobuf:"varint,1,opt,name=erased,proto3" json:"erased,omitempty"`
+	// It passed over locks and holds.
+	Forced bool `protobuf:"varint,2,opt,name=forced,proto3" json:"forced,omitempty"`
+	// Affected: buckets, versions of objects, and bytes in them.
+	Buckets  int64 `protobuf:"varint,3,opt,name=buckets,proto3" json:"buckets,omitempty"`
+	Versions int64 `protobuf:"varint,4,opt,name=versions,proto3" json:"versions,omitempty"`
+	Bytes    int64 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Bytes that come free.
+	FreedBytes int64 `protobuf:"varint,6,opt,name=freed_bytes,json=freedBytes,proto3" json:"freed_bytes,omitempty"`
+	// Versions that locks or holds protect, and by what locks of their own.
+	Held       int64 `protobuf:"varint,7,opt,name=held,proto3" json:"held,omitempty"`
+	Compliance int64 `protobuf:"varint,8,opt,name=compliance,proto3" json:"compliance,omitempty"`
+	Governance int64 `protobuf:"varint,9,opt,name=governance,proto3" json:"governance,omitempty"`
+	LegalHold  int64 `protobuf:"varint,10,opt,name=legal_hold,json=legalHold,proto3" json:"legal_hold,omitempty"`
+	// Holds in force, whatever they cover.
+	Holds         int64 `protobuf:"varint,11,opt,name=holds,proto3" json:"holds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ErasureReport) Reset() {
+	*x = ErasureReport{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ErasureReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ErasureReport) ProtoMessage() {}
+
+func (x *ErasureReport) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ErasureReport.ProtoReflect.Descriptor instead.
+func (*ErasureReport) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ErasureReport) GetErased() bool {
+	if x != nil {
+		return x.Erased
+	}
+	return false
+}
+
+func (x *ErasureReport) GetForced() bool {
+	if x != nil {
+		return x.Forced
+	}
+	return false
+}
+
+func (x *ErasureReport) GetBuckets() int64 {
+	if x != nil {
+		return x.Buckets
+	}
+	return 0
+}
+
+func (x *ErasureReport) GetVersions() int64 {
+	if x != nil {
+		return x.Versions
+	}
+	return 0
+}
+
+func (x *ErasureReport) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ErasureReport) GetFreedBytes() int64 {
+	if x != nil {
+		return x.FreedBytes
+	}
+	return 0
+}
+
+func (x *ErasureReport) GetHeld() int64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *ErasureReport) GetCompliance() int64 {
+	if x != nil {
+		return x.Compliance
+	}
+	return 0
+}
+
+func (x *ErasureReport) GetGovernance() int64 {
+	if x != nil {
+		return x.Governance
+	}
+	return 0
+}
+
+func (x *ErasureReport) GetLegalHold() int64 {
+	if x != nil {
+		return x.LegalHold
+	}
+	return 0
+}
+
+func (x *ErasureReport) GetHolds() int64 {
+	if x != nil {
+		return x.Holds
+	}
+	return 0
+}
+
+// Erasure is a request to erase a tenant in spite of its locks and holds.
+type Erasure struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Tenant string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The account that asked.
+	By     string                 `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	Reason string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Asked  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=asked,proto3" json:"asked,omitempty"`
+	// It must be confirmed before.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Erasure) Reset() {
+	*x = Erasure{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Erasure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Erasure) ProtoMessage() {}
+
+func (x *Erasure) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Erasure.ProtoReflect.Descriptor instead.
+func (*Erasure) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Erasure) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Erasure) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *Erasure) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Erasure) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Erasure) GetAsked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Asked
+	}
+	return nil
+}
+
+func (x *Erasure) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type EraseTenantRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tenant string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Only count.
+	DryRun bool `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Pass over retention in GOVERNANCE mode.
+	BypassGovernance bool `protobuf:"varint,3,opt,name=bypass_governance,json=bypassGovernance,proto3" json:"bypass_governance,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *EraseTenantRequest) Reset() {
+	*x = EraseTenantRequest{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseTenantRequest) ProtoMessage() {}
+
+func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseTenantRequest.ProtoReflect.Descriptor instead.
+func (*EraseTenantRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *EraseTenantRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *EraseTenantRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *EraseTenantRequest) GetBypassGovernance() bool {
+	if x != nil {
+		return x.BypassGovernance
+	}
+	return false
+}
+
+type EraseTenantResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Report        *ErasureReport         `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseTenantResponse) Reset() {
+	*x = EraseTenantResponse{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseTenantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseTenantResponse) ProtoMessage() {}
+
+func (x *EraseTenantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseTenantResponse.ProtoReflect.Descriptor instead.
+func (*EraseTenantResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *EraseTenantResponse) GetReport() *ErasureReport {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+type RequestErasureRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tenant string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Required; for the audit logs.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestErasureRequest) Reset() {
+	*x = RequestErasureRequest{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestErasureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestErasureRequest) ProtoMessage() {}
+
+func (x *RequestErasureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestErasureRequest.ProtoReflect.Descriptor instead.
+func (*RequestErasureRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RequestErasureRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *RequestErasureRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RequestErasureResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Erasure       *Erasure               `protobuf:"bytes,1,opt,name=erasure,proto3" json:"erasure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestErasureResponse) Reset() {
+	*x = RequestErasureResponse{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestErasureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestErasureResponse) ProtoMessage() {}
+
+func (x *RequestErasureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestErasureResponse.ProtoReflect.Descriptor instead.
+func (*RequestErasureResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RequestErasureResponse) GetErasure() *Erasure {
+	if x != nil {
+		return x.Erasure
+	}
+	return nil
+}
+
+type ConfirmErasureRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tenant string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// Of the request.
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmErasureRequest) Reset() {
+	*x = ConfirmErasureRequest{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmErasureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmErasureRequest) ProtoMessage() {}
+
+func (x *ConfirmErasureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmErasureRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmErasureRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ConfirmErasureRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *ConfirmErasureRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ConfirmErasureResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Report        *ErasureReport         `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmErasureResponse) Reset() {
+	*x = ConfirmErasureResponse{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmErasureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmErasureResponse) ProtoMessage() {}
+
+func (x *ConfirmErasureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmErasureResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmErasureResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ConfirmErasureResponse) GetReport() *ErasureReport {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
+type CancelErasureRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tenant        string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelErasureRequest) Reset() {
+	*x = CancelErasureRequest{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelErasureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelErasureRequest) ProtoMessage() {}
+
+func (x *CancelErasureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelErasureRequest.ProtoReflect.Descriptor instead.
+func (*CancelErasureRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CancelErasureRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+type CancelErasureResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelErasureResponse) Reset() {
+	*x = CancelErasureResponse{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelErasureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelErasureResponse) ProtoMessage() {}
+
+func (x *CancelErasureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelErasureResponse.ProtoReflect.Descriptor instead.
+func (*CancelErasureResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{21}
+}
+
+type ListErasuresRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListErasuresRequest) Reset() {
+	*x = ListErasuresRequest{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListErasuresRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListErasuresRequest) ProtoMessage() {}
+
+func (x *ListErasuresRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListErasuresRequest.ProtoReflect.Descriptor instead.
+func (*ListErasuresRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{22}
+}
+
+type ListErasuresResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Erasures      []*Erasure             `protobuf:"bytes,1,rep,name=erasures,proto3" json:"erasures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListErasuresResponse) Reset() {
+	*x = ListErasuresResponse{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListErasuresResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListErasuresResponse) ProtoMessage() {}
+
+func (x *ListErasuresResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListErasuresResponse.ProtoReflect.Descriptor instead.
+func (*ListErasuresResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListErasuresResponse) GetErasures() []*Erasure {
+	if x != nil {
+		return x.Erasures
+	}
+	return nil
+}
+
+type SetRetentionCapRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tenant string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// None leaves it to the node's configuration.
+	Most          *durationpb.Duration `protobuf:"bytes,2,opt,name=most,proto3" json:"most,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetentionCapRequest) Reset() {
+	*x = SetRetentionCapRequest{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetentionCapRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetentionCapRequest) ProtoMessage() {}
+
+func (x *SetRetentionCapRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetentionCapRequest.ProtoReflect.Descriptor instead.
+func (*SetRetentionCapRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SetRetentionCapRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *SetRetentionCapRequest) GetMost() *durationpb.Duration {
+	if x != nil {
+		return x.Most
+	}
+	return nil
+}
+
+type SetRetentionCapResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetentionCapResponse) Reset() {
+	*x = SetRetentionCapResponse{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetentionCapResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetentionCapResponse) ProtoMessage() {}
+
+func (x *SetRetentionCapResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetentionCapResponse.ProtoReflect.Descriptor instead.
+func (*SetRetentionCapResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{25}
+}
+
+type GetRetentionCapRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: the caller's.
+	Tenant        string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRetentionCapRequest) Reset() {
+	*x = GetRetentionCapRequest{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRetentionCapRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRetentionCapRequest) ProtoMessage() {}
+
+func (x *GetRetentionCapRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRetentionCapRequest.ProtoReflect.Descriptor instead.
+func (*GetRetentionCapRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetRetentionCapRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+type GetRetentionCapResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As set for the tenant, and as the node's configuration has it for all; the stricter counts.
+	TenantMost    *durationpb.Duration `protobuf:"bytes,1,opt,name=tenant_most,json=tenantMost,proto3" json:"tenant_most,omitempty"`
+	NodeMost      *durationpb.Duration `protobuf:"bytes,2,opt,name=node_most,json=nodeMost,proto3" json:"node_most,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRetentionCapResponse) Reset() {
+	*x = GetRetentionCapResponse{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRetentionCapResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRetentionCapResponse) ProtoMessage() {}
+
+func (x *GetRetentionCapResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRetentionCapResponse.ProtoReflect.Descriptor instead.
+func (*GetRetentionCapResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetRetentionCapResponse) GetTenantMost() *durationpb.Duration {
+	if x != nil {
+		return x.TenantMost
+	}
+	return nil
+}
+
+func (x *GetRetentionCapResponse) GetNodeMost() *durationpb.Duration {
+	if x != nil {
+		return x.NodeMost
+	}
+	return nil
+}
+
 var File_k3fs_admin_v1_tenants_proto protoreflect.FileDescriptor
 
 const file_k3fs_admin_v1_tenants_proto_rawDesc = "" +
 	"\n" +
-	"\x1bk3fs/admin/v1/tenants.proto\x12\rk3fs.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ek3fs/admin/v1/permission.proto\"\xd8\x01\n" +
+	"\x1bk3fs/admin/v1/tenants.proto\x12\rk3fs.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ek3fs/admin/v1/permission.proto\"\xd8\x01\n" +
 	"\x06Tenant\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -721,7 +1587,65 @@ const file_k3fs_admin_v1_tenants_proto_rawDesc = "" +
 	"\x12ResetTenantRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"E\n" +
 	"\x13ResetTenantResponse\x12.\n" +
-	"\x04root\x18\x01 \x01(\v2\x1a.k3fs.admin.v1.CredentialsR\x04root2\xc9\x04\n" +
+	"\x04root\x18\x01 \x01(\v2\x1a.k3fs.admin.v1.CredentialsR\x04root\"\xb5\x02\n" +
+	"\rErasureReport\x12\x16\n" +
+	"\x06erased\x18\x01 \x01(\bR\x06erased\x12\x16\n" +
+	"\x06forced\x18\x02 \x01(\bR\x06forced\x12\x18\n" +
+	"\abuckets\x18\x03 \x01(\x03R\abuckets\x12\x1a\n" +
+	"\bversions\x18\x04 \x01(\x03R\bversions\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x03R\x05bytes\x12\x1f\n" +
+	"\vfreed_bytes\x18\x06 \x01(\x03R\n" +
+	"freedBytes\x12\x12\n" +
+	"\x04held\x18\a \x01(\x03R\x04held\x12\x1e\n" +
+	"\n" +
+	"compliance\x18\b \x01(\x03R\n" +
+	"compliance\x12\x1e\n" +
+	"\n" +
+	"governance\x18\t \x01(\x03R\n" +
+	"governance\x12\x1d\n" +
+	"\n" +
+	"legal_hold\x18\n" +
+	" \x01(\x03R\tlegalHold\x12\x14\n" +
+	"\x05holds\x18\v \x01(\x03R\x05holds\"\xbd\x01\n" +
+	"\aErasure\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x120\n" +
+	"\x05asked\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05asked\x120\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"r\n" +
+	"\x12EraseTenantRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x17\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12+\n" +
+	"\x11bypass_governance\x18\x03 \x01(\bR\x10bypassGovernance\"K\n" +
+	"\x13EraseTenantResponse\x124\n" +
+	"\x06report\x18\x01 \x01(\v2\x1c.k3fs.admin.v1.ErasureReportR\x06report\"G\n" +
+	"\x15RequestErasureRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"J\n" +
+	"\x16RequestErasureResponse\x120\n" +
+	"\aerasure\x18\x01 \x01(\v2\x16.k3fs.admin.v1.ErasureR\aerasure\"?\n" +
+	"\x15ConfirmErasureRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"N\n" +
+	"\x16ConfirmErasureResponse\x124\n" +
+	"\x06report\x18\x01 \x01(\v2\x1c.k3fs.admin.v1.ErasureReportR\x06report\".\n" +
+	"\x14CancelErasureRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"\x17\n" +
+	"\x15CancelErasureResponse\"\x15\n" +
+	"\x13ListErasuresRequest\"J\n" +
+	"\x14ListErasuresResponse\x122\n" +
+	"\berasures\x18\x01 \x03(\v2\x16.k3fs.admin.v1.ErasureR\berasures\"_\n" +
+	"\x16SetRetentionCapRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12-\n" +
+	"\x04most\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04most\"\x19\n" +
+	"\x17SetRetentionCapResponse\"0\n" +
+	"\x16GetRetentionCapRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"\x8d\x01\n" +
+	"\x17GetRetentionCapResponse\x12:\n" +
+	"\vtenant_most\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"tenantMost\x126\n" +
+	"\tnode_most\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bnodeMost2\x9d\v\n" +
 	"\rTenantService\x12r\n" +
 	"\fCreateTenant\x12\".k3fs.admin.v1.CreateTenantRequest\x1a#.k3fs.admin.v1.CreateTenantResponse\"\x19\xea\xc7\x18\x15\n" +
 	"\x11k3fs:CreateTenant\x10\x02\x12q\n" +
@@ -732,7 +1656,21 @@ const file_k3fs_admin_v1_tenants_proto_rawDesc = "" +
 	"\fUpdateTenant\x12\".k3fs.admin.v1.UpdateTenantRequest\x1a#.k3fs.admin.v1.UpdateTenantResponse\"\x1c\xea\xc7\x18\x15\n" +
 	"\x11k3fs:UpdateTenant\x10\x02\x90\x02\x02\x12o\n" +
 	"\vResetTenant\x12!.k3fs.admin.v1.ResetTenantRequest\x1a\".k3fs.admin.v1.ResetTenantResponse\"\x19\xea\xc7\x18\x15\n" +
-	"\x11k3fs:UpdateTenant\x10\x02B\x1eZ\x1ck3fs/daemon/adminapi/adminv1b\x06proto3"
+	"\x11k3fs:UpdateTenant\x10\x02\x12o\n" +
+	"\vEraseTenant\x12!.k3fs.admin.v1.EraseTenantRequest\x1a\".k3fs.admin.v1.EraseTenantResponse\"\x19\xea\xc7\x18\x15\n" +
+	"\x11k3fs:DeleteTenant\x10\x02\x12x\n" +
+	"\x0eRequestErasure\x12$.k3fs.admin.v1.RequestErasureRequest\x1a%.k3fs.admin.v1.RequestErasureResponse\"\x19\xea\xc7\x18\x15\n" +
+	"\x11k3fs:DeleteTenant\x10\x02\x12x\n" +
+	"\x0eConfirmErasure\x12$.k3fs.admin.v1.ConfirmErasureRequest\x1a%.k3fs.admin.v1.ConfirmErasureResponse\"\x19\xea\xc7\x18\x15\n" +
+	"\x11k3fs:DeleteTenant\x10\x02\x12u\n" +
+	"\rCancelErasure\x12#.k3fs.admin.v1.CancelErasureRequest\x1a$.k3fs.admin.v1.CancelErasureResponse\"\x19\xea\xc7\x18\x15\n" +
+	"\x11k3fs:DeleteTenant\x10\x02\x12u\n" +
+	"\fListErasures\x12\".k3fs.admin.v1.ListErasuresRequest\x1a#.k3fs.admin.v1.ListErasuresResponse\"\x1c\xea\xc7\x18\x15\n" +
+	"\x11k3fs:DeleteTenant\x10\x02\x90\x02\x01\x12\x81\x01\n" +
+	"\x0fSetRetentionCap\x12%.k3fs.admin.v1.SetRetentionCapRequest\x1a&.k3fs.admin.v1.SetRetentionCapResponse\"\x1f\xea\xc7\x18\x18\n" +
+	"\x14k3fs:PutRetentionCap\x10\x02\x90\x02\x02\x12{\n" +
+	"\x0fGetRetentionCap\x12%.k3fs.admin.v1.GetRetentionCapRequest\x1a&.k3fs.admin.v1.GetRetentionCapResponse\"\x19\xea\xc7\x18\x12\n" +
+	"\x0ek3fs:ListHolds\x10\x01\x90\x02\x01B\x1eZ\x1ck3fs/daemon/adminapi/adminv1b\x06proto3"
 
 var (
 	file_k3fs_admin_v1_tenants_proto_rawDescOnce sync.Once
@@ -746,45 +1684,85 @@ func file_k3fs_admin_v1_tenants_proto_rawDescGZIP() []byte {
 	return file_k3fs_admin_v1_tenants_proto_rawDescData
 }
 
-var file_k3fs_admin_v1_tenants_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_k3fs_admin_v1_tenants_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_k3fs_admin_v1_tenants_proto_goTypes = []any{
-	(*Tenant)(nil),                // 0: k3fs.admin.v1.Tenant
-	(*CreateTenantRequest)(nil),   // 1: k3fs.admin.v1.CreateTenantRequest
-	(*CreateTenantResponse)(nil),  // 2: k3fs.admin.v1.CreateTenantResponse
-	(*Credentials)(nil),           // 3: k3fs.admin.v1.Credentials
-	(*ListTenantsRequest)(nil),    // 4: k3fs.admin.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),   // 5: k3fs.admin.v1.ListTenantsResponse
-	(*GetTenantRequest)(nil),      // 6: k3fs.admin.v1.GetTenantRequest
-	(*GetTenantResponse)(nil),     // 7: k3fs.admin.v1.GetTenantResponse
-	(*UpdateTenantRequest)(nil),   // 8: k3fs.admin.v1.UpdateTenantRequest
-	(*UpdateTenantResponse)(nil),  // 9: k3fs.admin.v1.UpdateTenantResponse
-	(*ResetTenantRequest)(nil),    // 10: k3fs.admin.v1.ResetTenantRequest
-	(*ResetTenantResponse)(nil),   // 11: k3fs.admin.v1.ResetTenantResponse
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*Tenant)(nil),                  // 0: k3fs.admin.v1.Tenant
+	(*CreateTenantRequest)(nil),     // 1: k3fs.admin.v1.CreateTenantRequest
+	(*CreateTenantResponse)(nil),    // 2: k3fs.admin.v1.CreateTenantResponse
+	(*Credentials)(nil),             // 3: k3fs.admin.v1.Credentials
+	(*ListTenantsRequest)(nil),      // 4: k3fs.admin.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),     // 5: k3fs.admin.v1.ListTenantsResponse
+	(*GetTenantRequest)(nil),        // 6: k3fs.admin.v1.GetTenantRequest
+	(*GetTenantResponse)(nil),       // 7: k3fs.admin.v1.GetTenantResponse
+	(*UpdateTenantRequest)(nil),     // 8: k3fs.admin.v1.UpdateTenantRequest
+	(*UpdateTenantResponse)(nil),    // 9: k3fs.admin.v1.UpdateTenantResponse
+	(*ResetTenantRequest)(nil),      // 10: k3fs.admin.v1.ResetTenantRequest
+	(*ResetTenantResponse)(nil),     // 11: k3fs.admin.v1.ResetTenantResponse
+	(*ErasureReport)(nil),           // 12: k3fs.admin.v1.ErasureReport
+	(*Erasure)(nil),                 // 13: k3fs.admin.v1.Erasure
+	(*EraseTenantRequest)(nil),      // 14: k3fs.admin.v1.EraseTenantRequest
+	(*EraseTenantResponse)(nil),     // 15: k3fs.admin.v1.EraseTenantResponse
+	(*RequestErasureRequest)(nil),   // 16: k3fs.admin.v1.RequestErasureRequest
+	(*RequestErasureResponse)(nil),  // 17: k3fs.admin.v1.RequestErasureResponse
+	(*ConfirmErasureRequest)(nil),   // 18: k3fs.admin.v1.ConfirmErasureRequest
+	(*ConfirmErasureResponse)(nil),  // 19: k3fs.admin.v1.ConfirmErasureResponse
+	(*CancelErasureRequest)(nil),    // 20: k3fs.admin.v1.CancelErasureRequest
+	(*CancelErasureResponse)(nil),   // 21: k3fs.admin.v1.CancelErasureResponse
+	(*ListErasuresRequest)(nil),     // 22: k3fs.admin.v1.ListErasuresRequest
+	(*ListErasuresResponse)(nil),    // 23: k3fs.admin.v1.ListErasuresResponse
+	(*SetRetentionCapRequest)(nil),  // 24: k3fs.admin.v1.SetRetentionCapRequest
+	(*SetRetentionCapResponse)(nil), // 25: k3fs.admin.v1.SetRetentionCapResponse
+	(*GetRetentionCapRequest)(nil),  // 26: k3fs.admin.v1.GetRetentionCapRequest
+	(*GetRetentionCapResponse)(nil), // 27: k3fs.admin.v1.GetRetentionCapResponse
+	(*timestamppb.Timestamp)(nil),   // 28: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 29: google.protobuf.Duration
 }
 var file_k3fs_admin_v1_tenants_proto_depIdxs = []int32{
-	12, // 0: k3fs.admin.v1.Tenant.created:type_name -> google.protobuf.Timestamp
+	28, // 0: k3fs.admin.v1.Tenant.created:type_name -> google.protobuf.Timestamp
 	0,  // 1: k3fs.admin.v1.CreateTenantResponse.tenant:type_name -> k3fs.admin.v1.Tenant
 	3,  // 2: k3fs.admin.v1.CreateTenantResponse.root:type_name -> k3fs.admin.v1.Credentials
 	0,  // 3: k3fs.admin.v1.ListTenantsResponse.tenants:type_name -> k3fs.admin.v1.Tenant
 	0,  // 4: k3fs.admin.v1.GetTenantResponse.tenant:type_name -> k3fs.admin.v1.Tenant
 	0,  // 5: k3fs.admin.v1.UpdateTenantResponse.tenant:type_name -> k3fs.admin.v1.Tenant
 	3,  // 6: k3fs.admin.v1.ResetTenantResponse.root:type_name -> k3fs.admin.v1.Credentials
-	1,  // 7: k3fs.admin.v1.TenantService.CreateTenant:input_type -> k3fs.admin.v1.CreateTenantRequest
-	4,  // 8: k3fs.admin.v1.TenantService.ListTenants:input_type -> k3fs.admin.v1.ListTenantsRequest
-	6,  // 9: k3fs.admin.v1.TenantService.GetTenant:input_type -> k3fs.admin.v1.GetTenantRequest
-	8,  // 10: k3fs.admin.v1.TenantService.UpdateTenant:input_type -> k3fs.admin.v1.UpdateTenantRequest
-	10, // 11: k3fs.admin.v1.TenantService.ResetTenant:input_type -> k3fs.admin.v1.ResetTenantRequest
-	2,  // 12: k3fs.admin.v1.TenantService.CreateTenant:output_type -> k3fs.admin.v1.CreateTenantResponse
-	5,  // 13: k3fs.admin.v1.TenantService.ListTenants:output_type -> k3fs.admin.v1.ListTenantsResponse
-	7,  // 14: k3fs.admin.v1.TenantService.GetTenant:output_type -> k3fs.admin.v1.GetTenantResponse
-	9,  // 15: k3fs.admin.v1.TenantService.UpdateTenant:output_type -> k3fs.admin.v1.UpdateTenantResponse
-	11, // 16: k3fs.admin.v1.TenantService.ResetTenant:output_type -> k3fs.admin.v1.ResetTenantResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	28, // 7: k3fs.admin.v1.Erasure.asked:type_name -> google.protobuf.Timestamp
+	28, // 8: k3fs.admin.v1.Erasure.until:type_name -> google.protobuf.Timestamp
+	12, // 9: k3fs.admin.v1.EraseTenantResponse.report:type_name -> k3fs.admin.v1.ErasureReport
+	13, // 10: k3fs.admin.v1.RequestErasureResponse.erasure:type_name -> k3fs.admin.v1.Erasure
+	12, // 11: k3fs.admin.v1.ConfirmErasureResponse.report:type_name -> k3fs.admin.v1.ErasureReport
+	13, // 12: k3fs.admin.v1.ListErasuresResponse.erasures:type_name -> k3fs.admin.v1.Erasure
+	29, // 13: k3fs.admin.v1.SetRetentionCapRequest.most:type_name -> google.protobuf.Duration
+	29, // 14: k3fs.admin.v1.GetRetentionCapResponse.tenant_most:type_name -> google.protobuf.Duration
+	29, // 15: k3fs.admin.v1.GetRetentionCapResponse.node_most:type_name -> google.protobuf.Duration
+	1,  // 16: k3fs.admin.v1.TenantService.CreateTenant:input_type -> k3fs.admin.v1.CreateTenantRequest
+	4,  // 17: k3fs.admin.v1.TenantService.ListTenants:input_type -> k3fs.admin.v1.ListTenantsRequest
+	6,  // 18: k3fs.admin.v1.TenantService.GetTenant:input_type -> k3fs.admin.v1.GetTenantRequest
+	8,  // 19: k3fs.admin.v1.TenantService.UpdateTenant:input_type -> k3fs.admin.v1.UpdateTenantRequest
+	10, // 20: k3fs.admin.v1.TenantService.ResetTenant:input_type -> k3fs.admin.v1.ResetTenantRequest
+	14, // 21: k3fs.admin.v1.TenantService.EraseTenant:input_type -> k3fs.admin.v1.EraseTenantRequest
+	16, // 22: k3fs.admin.v1.TenantService.RequestErasure:input_type -> k3fs.admin.v1.RequestErasureRequest
+	18, // 23: k3fs.admin.v1.TenantService.ConfirmErasure:input_type -> k3fs.admin.v1.ConfirmErasureRequest
+	20, // 24: k3fs.admin.v1.TenantService.CancelErasure:input_type -> k3fs.admin.v1.CancelErasureRequest
+	22, // 25: k3fs.admin.v1.TenantService.ListErasures:input_type -> k3fs.admin.v1.ListErasuresRequest
+	24, // 26: k3fs.admin.v1.TenantService.SetRetentionCap:input_type -> k3fs.admin.v1.SetRetentionCapRequest
+	26, // 27: k3fs.admin.v1.TenantService.GetRetentionCap:input_type -> k3fs.admin.v1.GetRetentionCapRequest
+	2,  // 28: k3fs.admin.v1.TenantService.CreateTenant:output_type -> k3fs.admin.v1.CreateTenantResponse
+	5,  // 29: k3fs.admin.v1.TenantService.ListTenants:output_type -> k3fs.admin.v1.ListTenantsResponse
+	7,  // 30: k3fs.admin.v1.TenantService.GetTenant:output_type -> k3fs.admin.v1.GetTenantResponse
+	9,  // 31: k3fs.admin.v1.TenantService.UpdateTenant:output_type -> k3fs.admin.v1.UpdateTenantResponse
+	11, // 32: k3fs.admin.v1.TenantService.ResetTenant:output_type -> k3fs.admin.v1.ResetTenantResponse
+	15, // 33: k3fs.admin.v1.TenantService.EraseTenant:output_type -> k3fs.admin.v1.EraseTenantResponse
+	17, // 34: k3fs.admin.v1.TenantService.RequestErasure:output_type -> k3fs.admin.v1.RequestErasureResponse
+	19, // 35: k3fs.admin.v1.TenantService.ConfirmErasure:output_type -> k3fs.admin.v1.ConfirmErasureResponse
+	21, // 36: k3fs.admin.v1.TenantService.CancelErasure:output_type -> k3fs.admin.v1.CancelErasureResponse
+	23, // 37: k3fs.admin.v1.TenantService.ListErasures:output_type -> k3fs.admin.v1.ListErasuresResponse
+	25, // 38: k3fs.admin.v1.TenantService.SetRetentionCap:output_type -> k3fs.admin.v1.SetRetentionCapResponse
+	27, // 39: k3fs.admin.v1.TenantService.GetRetentionCap:output_type -> k3fs.admin.v1.GetRetentionCapResponse
+	28, // [28:40] is the sub-list for method output_type
+	16, // [16:28] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_k3fs_admin_v1_tenants_proto_init() }
@@ -800,7 +1778,7 @@ func file_k3fs_admin_v1_tenants_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_k3fs_admin_v1_tenants_proto_rawDesc), len(file_k3fs_admin_v1_tenants_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -962,6 +962,239 @@ func (x *GetTenantKeyResponse) GetKey() *TenantKey {
 	return nil
 }
 
+// NodeKeys is what holds the node's keys.
+type NodeKeys struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The master key, by a hash of it, or the key service.
+	Lock string `protobuf:"bytes,1,opt,name=lock,proto3" json:"lock,omitempty"`
+	// Something is still sealed under keys of before.
+	Rotating bool `protobuf:"varint,2,opt,name=rotating,proto3" json:"rotating,omitempty"`
+	// The key service that wraps tenants' keys; empty: none.
+	Service string `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
+	// Why the key service is not well; empty: it is.
+	Trouble       string `protobuf:"bytes,4,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeKeys) Reset() {
+	*x = NodeKeys{}
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeKeys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeKeys) ProtoMessage() {}
+
+func (x *NodeKeys) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeKeys.ProtoReflect.Descriptor instead.
+func (*NodeKeys) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_usage_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *NodeKeys) GetLock() string {
+	if x != nil {
+		return x.Lock
+	}
+	return ""
+}
+
+func (x *NodeKeys) GetRotating() bool {
+	if x != nil {
+		return x.Rotating
+	}
+	return false
+}
+
+func (x *NodeKeys) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *NodeKeys) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
+type RotateNodeKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateNodeKeysRequest) Reset() {
+	*x = RotateNodeKeysRequest{}
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateNodeKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateNodeKeysRequest) ProtoMessage() {}
+
+func (x *RotateNodeKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateNodeKeysRequest.ProtoReflect.Descriptor instead.
+func (*RotateNodeKeysRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_usage_proto_rawDescGZIP(), []int{19}
+}
+
+type RotateNodeKeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          *NodeKeys              `protobuf:"bytes,1,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateNodeKeysResponse) Reset() {
+	*x = RotateNodeKeysResponse{}
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateNodeKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateNodeKeysResponse) ProtoMessage() {}
+
+func (x *RotateNodeKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateNodeKeysResponse.ProtoReflect.Descriptor instead.
+func (*RotateNodeKeysResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_usage_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RotateNodeKeysResponse) GetKeys() *NodeKeys {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type GetNodeKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetNodeKeysRequest) Reset() {
+	*x = GetNodeKeysRequest{}
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetNodeKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetNodeKeysRequest) ProtoMessage() {}
+
+func (x *GetNodeKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetNodeKeysRequest.ProtoReflect.Descriptor instead.
+func (*GetNodeKeysRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_usage_proto_rawDescGZIP(), []int{21}
+}
+
+type GetNodeKeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          *NodeKeys              `protobuf:"bytes,1,opt,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetNodeKeysResponse) Reset() {
+	*x = GetNodeKeysResponse{}
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetNodeKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetNodeKeysResponse) ProtoMessage() {}
+
+func (x *GetNodeKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetNodeKeysResponse.ProtoReflect.Descriptor instead.
+func (*GetNodeKeysResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_usage_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GetNodeKeysResponse) GetKeys() *NodeKeys {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 var File_k3fs_admin_v1_usage_proto protoreflect.FileDescriptor
 
 const file_k3fs_admin_v1_usage_proto_rawDesc = "" +
@@ -1022,7 +1255,18 @@ const file_k3fs_admin_v1_usage_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\v2\x18.k3fs.admin.v1.TenantKeyR\x03key\"\x15\n" +
 	"\x13GetTenantKeyRequest\"B\n" +
 	"\x14GetTenantKeyResponse\x12*\n" +
-	"\x03key\x18\x01 \x01(\v2\x18.k3fs.admin.v1.TenantKeyR\x03key2\xaf\x04\n" +
+	"\x03key\x18\x01 \x01(\v2\x18.k3fs.admin.v1.TenantKeyR\x03key\"n\n" +
+	"\bNodeKeys\x12\x12\n" +
+	"\x04lock\x18\x01 \x01(\tR\x04lock\x12\x1a\n" +
+	"\brotating\x18\x02 \x01(\bR\brotating\x12\x18\n" +
+	"\aservice\x18\x03 \x01(\tR\aservice\x12\x18\n" +
+	"\atrouble\x18\x04 \x01(\tR\atrouble\"\x17\n" +
+	"\x15RotateNodeKeysRequest\"E\n" +
+	"\x16RotateNodeKeysResponse\x12+\n" +
+	"\x04keys\x18\x01 \x01(\v2\x17.k3fs.admin.v1.NodeKeysR\x04keys\"\x14\n" +
+	"\x12GetNodeKeysRequest\"B\n" +
+	"\x13GetNodeKeysResponse\x12+\n" +
+	"\x04keys\x18\x01 \x01(\v2\x17.k3fs.admin.v1.NodeKeysR\x04keys2\xaf\x04\n" +
 	"\fUsageService\x12e\n" +
 	"\bGetUsage\x12\x1e.k3fs.admin.v1.GetUsageRequest\x1a\x1f.k3fs.admin.v1.GetUsageResponse\"\x18\xea\xc7\x18\x11\n" +
 	"\rk3fs:GetUsage\x10\x03\x90\x02\x01\x12e\n" +
@@ -1034,13 +1278,17 @@ const file_k3fs_admin_v1_usage_proto_rawDesc = "" +
 	"\bSetQuota\x12\x1e.k3fs.admin.v1.SetQuotaRequest\x1a\x1f.k3fs.admin.v1.SetQuotaResponse\"\x18\xea\xc7\x18\x11\n" +
 	"\rk3fs:PutQuota\x10\x03\x90\x02\x02\x12}\n" +
 	"\x0eSetTenantQuota\x12$.k3fs.admin.v1.SetTenantQuotaRequest\x1a%.k3fs.admin.v1.SetTenantQuotaResponse\"\x1e\xea\xc7\x18\x17\n" +
-	"\x13k3fs:PutTenantQuota\x10\x02\x90\x02\x022\x86\x02\n" +
+	"\x13k3fs:PutTenantQuota\x10\x02\x90\x02\x022\xf8\x03\n" +
 	"\n" +
 	"KeyService\x12~\n" +
 	"\x0fRotateTenantKey\x12%.k3fs.admin.v1.RotateTenantKeyRequest\x1a&.k3fs.admin.v1.RotateTenantKeyResponse\"\x1c\xea\xc7\x18\x18\n" +
 	"\x14k3fs:RotateTenantKey\x10\x01\x12x\n" +
 	"\fGetTenantKey\x12\".k3fs.admin.v1.GetTenantKeyRequest\x1a#.k3fs.admin.v1.GetTenantKeyResponse\"\x1f\xea\xc7\x18\x18\n" +
-	"\x14k3fs:RotateTenantKey\x10\x01\x90\x02\x01B\x1eZ\x1ck3fs/daemon/adminapi/adminv1b\x06proto3"
+	"\x14k3fs:RotateTenantKey\x10\x01\x90\x02\x01\x12z\n" +
+	"\x0eRotateNodeKeys\x12$.k3fs.admin.v1.RotateNodeKeysRequest\x1a%.k3fs.admin.v1.RotateNodeKeysResponse\"\x1b\xea\xc7\x18\x17\n" +
+	"\x13k3fs:RotateNodeKeys\x10\x02\x12t\n" +
+	"\vGetNodeKeys\x12!.k3fs.admin.v1.GetNodeKeysRequest\x1a\".k3fs.admin.v1.GetNodeKeysResponse\"\x1e\xea\xc7\x18\x17\n" +
+	"\x13k3fs:RotateNodeKeys\x10\x02\x90\x02\x01B\x1eZ\x1ck3fs/daemon/adminapi/adminv1b\x06proto3"
 
 var (
 	file_k3fs_admin_v1_usage_proto_rawDescOnce sync.Once
@@ -1054,7 +1302,7 @@ func file_k3fs_admin_v1_usage_proto_rawDescGZIP() []byte {
 	return file_k3fs_admin_v1_usage_proto_rawDescData
 }
 
-var file_k3fs_admin_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_k3fs_admin_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_k3fs_admin_v1_usage_proto_goTypes = []any{
 	(*Usage)(nil),                   // 0: k3fs.admin.v1.Usage
 	(*Limits)(nil),                  // 1: k3fs.admin.v1.Limits
@@ -1074,15 +1322,20 @@ var file_k3fs_admin_v1_usage_proto_goTypes = []any{
 	(*RotateTenantKeyResponse)(nil), // 15: k3fs.admin.v1.RotateTenantKeyResponse
 	(*GetTenantKeyRequest)(nil),     // 16: k3fs.admin.v1.GetTenantKeyRequest
 	(*GetTenantKeyResponse)(nil),    // 17: k3fs.admin.v1.GetTenantKeyResponse
-	(*durationpb.Duration)(nil),     // 18: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),   // 19: google.protobuf.Timestamp
+	(*NodeKeys)(nil),                // 18: k3fs.admin.v1.NodeKeys
+	(*RotateNodeKeysRequest)(nil),   // 19: k3fs.admin.v1.RotateNodeKeysRequest
+	(*RotateNodeKeysResponse)(nil),  // 20: k3fs.admin.v1.RotateNodeKeysResponse
+	(*GetNodeKeysRequest)(nil),      // 21: k3fs.admin.v1.GetNodeKeysRequest
+	(*GetNodeKeysResponse)(nil),     // 22: k3fs.admin.v1.GetNodeKeysResponse
+	(*durationpb.Duration)(nil),     // 23: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),   // 24: google.protobuf.Timestamp
 }
 var file_k3fs_admin_v1_usage_proto_depIdxs = []int32{
-	18, // 0: k3fs.admin.v1.Limits.grace:type_name -> google.protobuf.Duration
+	23, // 0: k3fs.admin.v1.Limits.grace:type_name -> google.protobuf.Duration
 	1,  // 1: k3fs.admin.v1.Quota.limits:type_name -> k3fs.admin.v1.Limits
 	0,  // 2: k3fs.admin.v1.Quota.used:type_name -> k3fs.admin.v1.Usage
-	19, // 3: k3fs.admin.v1.Quota.bytes_until:type_name -> google.protobuf.Timestamp
-	19, // 4: k3fs.admin.v1.Quota.inodes_until:type_name -> google.protobuf.Timestamp
+	24, // 3: k3fs.admin.v1.Quota.bytes_until:type_name -> google.protobuf.Timestamp
+	24, // 4: k3fs.admin.v1.Quota.inodes_until:type_name -> google.protobuf.Timestamp
 	0,  // 5: k3fs.admin.v1.GetUsageResponse.usage:type_name -> k3fs.admin.v1.Usage
 	2,  // 6: k3fs.admin.v1.GetQuotaResponse.quota:type_name -> k3fs.admin.v1.Quota
 	2,  // 7: k3fs.admin.v1.ListQuotasResponse.quotas:type_name -> k3fs.admin.v1.Quota
@@ -1090,25 +1343,31 @@ var file_k3fs_admin_v1_usage_proto_depIdxs = []int32{
 	1,  // 9: k3fs.admin.v1.SetTenantQuotaRequest.limits:type_name -> k3fs.admin.v1.Limits
 	13, // 10: k3fs.admin.v1.RotateTenantKeyResponse.key:type_name -> k3fs.admin.v1.TenantKey
 	13, // 11: k3fs.admin.v1.GetTenantKeyResponse.key:type_name -> k3fs.admin.v1.TenantKey
-	3,  // 12: k3fs.admin.v1.UsageService.GetUsage:input_type -> k3fs.admin.v1.GetUsageRequest
-	5,  // 13: k3fs.admin.v1.UsageService.GetQuota:input_type -> k3fs.admin.v1.GetQuotaRequest
-	7,  // 14: k3fs.admin.v1.UsageService.ListQuotas:input_type -> k3fs.admin.v1.ListQuotasRequest
-	9,  // 15: k3fs.admin.v1.UsageService.SetQuota:input_type -> k3fs.admin.v1.SetQuotaRequest
-	11, // 16: k3fs.admin.v1.UsageService.SetTenantQuota:input_type -> k3fs.admin.v1.SetTenantQuotaRequest
-	14, // 17: k3fs.admin.v1.KeyService.RotateTenantKey:input_type -> k3fs.admin.v1.RotateTenantKeyRequest
-	16, // 18: k3fs.admin.v1.KeyService.GetTenantKey:input_type -> k3fs.admin.v1.GetTenantKeyRequest
-	4,  // 19: k3fs.admin.v1.UsageService.GetUsage:output_type -> k3fs.admin.v1.GetUsageResponse
-	6,  // 20: k3fs.admin.v1.UsageService.GetQuota:output_type -> k3fs.admin.v1.GetQuotaResponse
-	8,  // 21: k3fs.admin.v1.UsageService.ListQuotas:output_type -> k3fs.admin.v1.ListQuotasResponse
-	10, // 22: k3fs.admin.v1.UsageService.SetQuota:output_type -> k3fs.admin.v1.SetQuotaResponse
-	12, // 23: k3fs.admin.v1.UsageService.SetTenantQuota:output_type -> k3fs.admin.v1.SetTenantQuotaResponse
-	15, // 24: k3fs.admin.v1.KeyService.RotateTenantKey:output_type -> k3fs.admin.v1.RotateTenantKeyResponse
-	17, // 25: k3fs.admin.v1.KeyService.GetTenantKey:output_type -> k3fs.admin.v1.GetTenantKeyResponse
-	19, // [19:26] is the sub-list for method output_type
-	12, // [12:19] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	18, // 12: k3fs.admin.v1.RotateNodeKeysResponse.keys:type_name -> k3fs.admin.v1.NodeKeys
+	18, // 13: k3fs.admin.v1.GetNodeKeysResponse.keys:type_name -> k3fs.admin.v1.NodeKeys
+	3,  // 14: k3fs.admin.v1.UsageService.GetUsage:input_type -> k3fs.admin.v1.GetUsageRequest
+	5,  // 15: k3fs.admin.v1.UsageService.GetQuota:input_type -> k3fs.admin.v1.GetQuotaRequest
+	7,  // 16: k3fs.admin.v1.UsageService.ListQuotas:input_type -> k3fs.admin.v1.ListQuotasRequest
+	9,  // 17: k3fs.admin.v1.UsageService.SetQuota:input_type -> k3fs.admin.v1.SetQuotaRequest
+	11, // 18: k3fs.admin.v1.UsageService.SetTenantQuota:input_type -> k3fs.admin.v1.SetTenantQuotaRequest
+	14, // 19: k3fs.admin.v1.KeyService.RotateTenantKey:input_type -> k3fs.admin.v1.RotateTenantKeyRequest
+	16, // 20: k3fs.admin.v1.KeyService.GetTenantKey:input_type -> k3fs.admin.v1.GetTenantKeyRequest
+	19, // 21: k3fs.admin.v1.KeyService.RotateNodeKeys:input_type -> k3fs.admin.v1.RotateNodeKeysRequest
+	21, // 22: k3fs.admin.v1.KeyService.GetNodeKeys:input_type -> k3fs.admin.v1.GetNodeKeysRequest
+	4,  // 23: k3fs.admin.v1.UsageService.GetUsage:output_type -> k3fs.admin.v1.GetUsageResponse
+	6,  // 24: k3fs.admin.v1.UsageService.GetQuota:output_type -> k3fs.admin.v1.GetQuotaResponse
+	8,  // 25: k3fs.admin.v1.UsageService.ListQuotas:output_type -> k3fs.admin.v1.ListQuotasResponse
+	10, // 26: k3fs.admin.v1.UsageService.SetQuota:output_type -> k3fs.admin.v1.SetQuotaResponse
+	12, // 27: k3fs.admin.v1.UsageService.SetTenantQuota:output_type -> k3fs.admin.v1.SetTenantQuotaResponse
+	15, // 28: k3fs.admin.v1.KeyService.RotateTenantKey:output_type -> k3fs.admin.v1.RotateTenantKeyResponse
+	17, // 29: k3fs.admin.v1.KeyService.GetTenantKey:output_type -> k3fs.admin.v1.GetTenantKeyResponse
+	20, // 30: k3fs.admin.v1.KeyService.RotateNodeKeys:output_type -> k3fs.admin.v1.RotateNodeKeysResponse
+	22, // 31: k3fs.admin.v1.KeyService.GetNodeKeys:output_type -> k3fs.admin.v1.GetNodeKeysResponse
+	23, // [23:32] is the sub-list for method output_type
+	14, // [14:23] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_k3fs_admin_v1_usage_proto_init() }
@@ -1123,7 +1382,7 @@ func file_k3fs_admin_v1_usage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_k3fs_admin_v1_usage_proto_rawDesc), len(file_k3fs_admin_v1_usage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

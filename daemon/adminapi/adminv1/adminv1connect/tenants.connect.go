@@ -47,6 +47,27 @@ const (
 	// TenantServiceResetTenantProcedure is the fully-qualified name of the TenantService's ResetTenant
 	// RPC.
 	TenantServiceResetTenantProcedure = "/k3fs.admin.v1.TenantService/ResetTenant"
+	// TenantServiceEraseTenantProcedure is the fully-qualified name of the TenantService's EraseTenant
+	// RPC.
+	TenantServiceEraseTenantProcedure = "/k3fs.admin.v1.TenantService/EraseTenant"
+	// TenantServiceRequestErasureProcedure is the fully-qualified name of the TenantService's
+	// RequestErasure RPC.
+	TenantServiceRequestErasureProcedure = "/k3fs.admin.v1.TenantService/RequestErasure"
+	// TenantServiceConfirmErasureProcedure is the fully-qualified name of the TenantService's
+	// ConfirmErasure RPC.
+	TenantServiceConfirmErasureProcedure = "/k3fs.admin.v1.TenantService/ConfirmErasure"
+	// TenantServiceCancelErasureProcedure is the fully-qualified name of the TenantService's
+	// CancelErasure RPC.
+	TenantServiceCancelErasureProcedure = "/k3fs.admin.v1.TenantService/CancelErasure"
+	// TenantServiceListErasuresProcedure is the fully-qualified name of the TenantService's
+	// ListErasures RPC.
+	TenantServiceListErasuresProcedure = "/k3fs.admin.v1.TenantService/ListErasures"
+	// TenantServiceSetRetentionCapProcedure is the fully-qualified name of the TenantService's
+	// SetRetentionCap RPC.
+	TenantServiceSetRetentionCapProcedure = "/k3fs.admin.v1.TenantService/SetRetentionCap"
+	// TenantServiceGetRetentionCapProcedure is the fully-qualified name of the TenantService's
+	// GetRetentionCap RPC.
+	TenantServiceGetRetentionCapProcedure = "/k3fs.admin.v1.TenantService/GetRetentionCap"
 )
 
 // TenantServiceClient is a client for the k3fs.admin.v1.TenantService service.
@@ -61,6 +82,22 @@ type TenantServiceClient interface {
 	UpdateTenant(context.Context, *connect.Request[adminv1.UpdateTenantRequest]) (*connect.Response[adminv1.UpdateTenantResponse], error)
 	// ResetTenant makes another access key for a tenant's root account, for a tenant that lost its own.
 	ResetTenant(context.Context, *connect.Request[adminv1.ResetTenantRequest]) (*connect.Response[adminv1.ResetTenantResponse], error)
+	// EraseTenant destroys the keys of a suspended tenant: nobody can read any of its data from then on. It is refused
+	// while locks or holds are in force.
+	EraseTenant(context.Context, *connect.Request[adminv1.EraseTenantRequest]) (*connect.Response[adminv1.EraseTenantResponse], error)
+	// RequestErasure asks for the erasure of a suspended tenant in spite of its locks and holds. It erases nothing:
+	// another account must confirm it within 24 hours. It takes the place of an earlier request, and is audited.
+	RequestErasure(context.Context, *connect.Request[adminv1.RequestErasureRequest]) (*connect.Response[adminv1.RequestErasureResponse], error)
+	// ConfirmErasure erases the tenant of a request, as another account than who asked.
+	ConfirmErasure(context.Context, *connect.Request[adminv1.ConfirmErasureRequest]) (*connect.Response[adminv1.ConfirmErasureResponse], error)
+	// CancelErasure takes a request back.
+	CancelErasure(context.Context, *connect.Request[adminv1.CancelErasureRequest]) (*connect.Response[adminv1.CancelErasureResponse], error)
+	// ListErasures lists the requests that can still be confirmed.
+	ListErasures(context.Context, *connect.Request[adminv1.ListErasuresRequest]) (*connect.Response[adminv1.ListErasuresResponse], error)
+	// SetRetentionCap says for how long a tenant may lock data at most. What is locked for longer stays. It is audited.
+	SetRetentionCap(context.Context, *connect.Request[adminv1.SetRetentionCapRequest]) (*connect.Response[adminv1.SetRetentionCapResponse], error)
+	// GetRetentionCap shows it: that of the caller's tenant, or to who operates the store, of any.
+	GetRetentionCap(context.Context, *connect.Request[adminv1.GetRetentionCapRequest]) (*connect.Response[adminv1.GetRetentionCapResponse], error)
 }
 
 // NewTenantServiceClient constructs a client for the k3fs.admin.v1.TenantService service. By
@@ -107,16 +144,68 @@ func NewTenantServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(tenantServiceMethods.ByName("ResetTenant")),
 			connect.WithClientOptions(opts...),
 		),
+		eraseTenant: connect.NewClient[adminv1.EraseTenantRequest, adminv1.EraseTenantResponse](
+			httpClient,
+			baseURL+TenantServiceEraseTenantProcedure,
+			connect.WithSchema(tenantServiceMethods.ByName("EraseTenant")),
+			connect.WithClientOptions(opts...),
+		),
+		requestErasure: connect.NewClient[adminv1.RequestErasureRequest, adminv1.RequestErasureResponse](
+			httpClient,
+			baseURL+TenantServiceRequestErasureProcedure,
+			connect.WithSchema(tenantServiceMethods.ByName("RequestErasure")),
+			connect.WithClientOptions(opts...),
+		),
+		confirmErasure: connect.NewClient[adminv1.ConfirmErasureRequest, adminv1.ConfirmErasureResponse](
+			httpClient,
+			baseURL+TenantServiceConfirmErasureProcedure,
+			connect.WithSchema(tenantServiceMethods.ByName("ConfirmErasure")),
+			connect.WithClientOptions(opts...),
+		),
+		cancelErasure: connect.NewClient[adminv1.CancelErasureRequest, adminv1.CancelErasureResponse](
+			httpClient,
+			baseURL+TenantServiceCancelErasureProcedure,
+			connect.WithSchema(tenantServiceMethods.ByName("CancelErasure")),
+			connect.WithClientOptions(opts...),
+		),
+		listErasures: connect.NewClient[adminv1.ListErasuresRequest, adminv1.ListErasuresResponse](
+			httpClient,
+			baseURL+TenantServiceListErasuresProcedure,
+			connect.WithSchema(tenantServiceMethods.ByName("ListErasures")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		setRetentionCap: connect.NewClient[adminv1.SetRetentionCapRequest, adminv1.SetRetentionCapResponse](
+			httpClient,
+			baseURL+TenantServiceSetRetentionCapProcedure,
+			connect.WithSchema(tenantServiceMethods.ByName("SetRetentionCap")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		getRetentionCap: connect.NewClient[adminv1.GetRetentionCapRequest, adminv1.GetRetentionCapResponse](
+			httpClient,
+			baseURL+TenantServiceGetRetentionCapProcedure,
+			connect.WithSchema(tenantServiceMethods.ByName("GetRetentionCap")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // tenantServiceClient implements TenantServiceClient.
 type tenantServiceClient struct {
-	createTenant *connect.Client[adminv1.CreateTenantRequest, adminv1.CreateTenantResponse]
-	listTenants  *connect.Client[adminv1.ListTenantsRequest, adminv1.ListTenantsResponse]
-	getTenant    *connect.Client[adminv1.GetTenantRequest, adminv1.GetTenantResponse]
-	updateTenant *connect.Client[adminv1.UpdateTenantRequest, adminv1.UpdateTenantResponse]
-	resetTenant  *connect.Client[adminv1.ResetTenantRequest, adminv1.ResetTenantResponse]
+	createTenant    *connect.Client[adminv1.CreateTenantRequest, adminv1.CreateTenantResponse]
+	listTenants     *connect.Client[adminv1.ListTenantsRequest, adminv1.ListTenantsResponse]
+	getTenant       *connect.Client[adminv1.GetTenantRequest, adminv1.GetTenantResponse]
+	updateTenant    *connect.Client[adminv1.UpdateTenantRequest, adminv1.UpdateTenantResponse]
+	resetTenant     *connect.Client[adminv1.ResetTenantRequest, adminv1.ResetTenantResponse]
+	eraseTenant     *connect.Client[adminv1.EraseTenantRequest, adminv1.EraseTenantResponse]
+	requestErasure  *connect.Client[adminv1.RequestErasureRequest, adminv1.RequestErasureResponse]
+	confirmErasure  *connect.Client[adminv1.ConfirmErasureRequest, adminv1.ConfirmErasureResponse]
+	cancelErasure   *connect.Client[adminv1.CancelErasureRequest, adminv1.CancelErasureResponse]
+	listErasures    *connect.Client[adminv1.ListErasuresRequest, adminv1.ListErasuresResponse]
+	setRetentionCap *connect.Client[adminv1.SetRetentionCapRequest, adminv1.SetRetentionCapResponse]
+	getRetentionCap *connect.Client[adminv1.GetRetentionCapRequest, adminv1.GetRetentionCapResponse]
 }
 
 // CreateTenant calls k3fs.admin.v1.TenantService.CreateTenant.
@@ -144,6 +233,41 @@ func (c *tenantServiceClient) ResetTenant(ctx context.Context, req *connect.Requ
 	return c.resetTenant.CallUnary(ctx, req)
 }
 
+// EraseTenant calls k3fs.admin.v1.TenantService.EraseTenant.
+func (c *tenantServiceClient) EraseTenant(ctx context.Context, req *connect.Request[adminv1.EraseTenantRequest]) (*connect.Response[adminv1.EraseTenantResponse], error) {
+	return c.eraseTenant.CallUnary(ctx, req)
+}
+
+// RequestErasure calls k3fs.admin.v1.TenantService.RequestErasure.
+func (c *tenantServiceClient) RequestErasure(ctx context.Context, req *connect.Request[adminv1.RequestErasureRequest]) (*connect.Response[adminv1.RequestErasureResponse], error) {
+	return c.requestErasure.CallUnary(ctx, req)
+}
+
+// ConfirmErasure calls k3fs.admin.v1.TenantService.ConfirmErasure.
+func (c *tenantServiceClient) ConfirmErasure(ctx context.Context, req *connect.Request[adminv1.ConfirmErasureRequest]) (*connect.Response[adminv1.ConfirmErasureResponse], error) {
+	return c.confirmErasure.CallUnary(ctx, req)
+}
+
+// CancelErasure calls k3fs.admin.v1.TenantService.CancelErasure.
+func (c *tenantServiceClient) CancelErasure(ctx context.Context, req *connect.Request[adminv1.CancelErasureRequest]) (*connect.Response[adminv1.CancelErasureResponse], error) {
+	return c.cancelErasure.CallUnary(ctx, req)
+}
+
+// ListErasures calls k3fs.admin.v1.TenantService.ListErasures.
+func (c *tenantServiceClient) ListErasures(ctx context.Context, req *connect.Request[adminv1.ListErasuresRequest]) (*connect.Response[adminv1.ListErasuresResponse], error) {
+	return c.listErasures.CallUnary(ctx, req)
+}
+
+// SetRetentionCap calls k3fs.admin.v1.TenantService.SetRetentionCap.
+func (c *tenantServiceClient) SetRetentionCap(ctx context.Context, req *connect.Request[adminv1.SetRetentionCapRequest]) (*connect.Response[adminv1.SetRetentionCapResponse], error) {
+	return c.setRetentionCap.CallUnary(ctx, req)
+}
+
+// GetRetentionCap calls k3fs.admin.v1.TenantService.GetRetentionCap.
+func (c *tenantServiceClient) GetRetentionCap(ctx context.Context, req *connect.Request[adminv1.GetRetentionCapRequest]) (*connect.Response[adminv1.GetRetentionCapResponse], error) {
+	return c.getRetentionCap.CallUnary(ctx, req)
+}
+
 // TenantServiceHandler is an implementation of the k3fs.admin.v1.TenantService service.
 type TenantServiceHandler interface {
 	// CreateTenant makes a tenant, and an access key of its root account, whose secret is answered only here.
@@ -156,6 +280,22 @@ type TenantServiceHandler interface {
 	UpdateTenant(context.Context, *connect.Request[adminv1.UpdateTenantRequest]) (*connect.Response[adminv1.UpdateTenantResponse], error)
 	// ResetTenant makes another access key for a tenant's root account, for a tenant that lost its own.
 	ResetTenant(context.Context, *connect.Request[adminv1.ResetTenantRequest]) (*connect.Response[adminv1.ResetTenantResponse], error)
+	// EraseTenant destroys the keys of a suspended tenant: nobody can read any of its data from then on. It is refused
+	// while locks or holds are in force.
+	EraseTenant(context.Context, *connect.Request[adminv1.EraseTenantRequest]) (*connect.Response[adminv1.EraseTenantResponse], error)
+	// RequestErasure asks for the erasure of a suspended tenant in spite of its locks and holds. It erases nothing:
+	// another account must confirm it within 24 hours. It takes the place of an earlier request, and is audited.
+	RequestErasure(context.Context, *connect.Request[adminv1.RequestErasureRequest]) (*connect.Response[adminv1.RequestErasureResponse], error)
+	// ConfirmErasure erases the tenant of a request, as another account than who asked.
+	ConfirmErasure(context.Context, *connect.Request[adminv1.ConfirmErasureRequest]) (*connect.Response[adminv1.ConfirmErasureResponse], error)
+	// CancelErasure takes a request back.
+	CancelErasure(context.Context, *connect.Request[adminv1.CancelErasureRequest]) (*connect.Response[adminv1.CancelErasureResponse], error)
+	// ListErasures lists the requests that can still be confirmed.
+	ListErasures(context.Context, *connect.Request[adminv1.ListErasuresRequest]) (*connect.Response[adminv1.ListErasuresResponse], error)
+	// SetRetentionCap says for how long a tenant may lock data at most. What is locked for longer stays. It is audited.
+	SetRetentionCap(context.Context, *connect.Request[adminv1.SetRetentionCapRequest]) (*connect.Response[adminv1.SetRetentionCapResponse], error)
+	// GetRetentionCap shows it: that of the caller's tenant, or to who operates the store, of any.
+	GetRetentionCap(context.Context, *connect.Request[adminv1.GetRetentionCapRequest]) (*connect.Response[adminv1.GetRetentionCapResponse], error)
 }
 
 // NewTenantServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -198,6 +338,51 @@ func NewTenantServiceHandler(svc TenantServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(tenantServiceMethods.ByName("ResetTenant")),
 		connect.WithHandlerOptions(opts...),
 	)
+	tenantServiceEraseTenantHandler := connect.NewUnaryHandler(
+		TenantServiceEraseTenantProcedure,
+		svc.EraseTenant,
+		connect.WithSchema(tenantServiceMethods.ByName("EraseTenant")),
+		connect.WithHandlerOptions(opts...),
+	)
+	tenantServiceRequestErasureHandler := connect.NewUnaryHandler(
+		TenantServiceRequestErasureProcedure,
+		svc.RequestErasure,
+		connect.WithSchema(tenantServiceMethods.ByName("RequestErasure")),
+		connect.WithHandlerOptions(opts...),
+	)
+	tenantServiceConfirmErasureHandler := connect.NewUnaryHandler(
+		TenantServiceConfirmErasureProcedure,
+		svc.ConfirmErasure,
+		connect.WithSchema(tenantServiceMethods.ByName("ConfirmErasure")),
+		connect.WithHandlerOptions(opts...),
+	)
+	tenantServiceCancelErasureHandler := connect.NewUnaryHandler(
+		TenantServiceCancelErasureProcedure,
+		svc.CancelErasure,
+		connect.WithSchema(tenantServiceMethods.ByName("CancelErasure")),
+		connect.WithHandlerOptions(opts...),
+	)
+	tenantServiceListErasuresHandler := connect.NewUnaryHandler(
+		TenantServiceListErasuresProcedure,
+		svc.ListErasures,
+		connect.WithSchema(tenantServiceMethods.ByName("ListErasures")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	tenantServiceSetRetentionCapHandler := connect.NewUnaryHandler(
+		TenantServiceSetRetentionCapProcedure,
+		svc.SetRetentionCap,
+		connect.WithSchema(tenantServiceMethods.ByName("SetRetentionCap")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	tenantServiceGetRetentionCapHandler := connect.NewUnaryHandler(
+		TenantServiceGetRetentionCapProcedure,
+		svc.GetRetentionCap,
+		connect.WithSchema(tenantServiceMethods.ByName("GetRetentionCap")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/k3fs.admin.v1.TenantService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case TenantServiceCreateTenantProcedure:
@@ -210,6 +395,20 @@ func NewTenantServiceHandler(svc TenantServiceHandler, opts ...connect.HandlerOp
 			tenantServiceUpdateTenantHandler.ServeHTTP(w, r)
 		case TenantServiceResetTenantProcedure:
 			tenantServiceResetTenantHandler.ServeHTTP(w, r)
+		case TenantServiceEraseTenantProcedure:
+			tenantServiceEraseTenantHandler.ServeHTTP(w, r)
+		case TenantServiceRequestErasureProcedure:
+			tenantServiceRequestErasureHandler.ServeHTTP(w, r)
+		case TenantServiceConfirmErasureProcedure:
+			tenantServiceConfirmErasureHandler.ServeHTTP(w, r)
+		case TenantServiceCancelErasureProcedure:
+			tenantServiceCancelErasureHandler.ServeHTTP(w, r)
+		case TenantServiceListErasuresProcedure:
+			tenantServiceListErasuresHandler.ServeHTTP(w, r)
+		case TenantServiceSetRetentionCapProcedure:
+			tenantServiceSetRetentionCapHandler.ServeHTTP(w, r)
+		case TenantServiceGetRetentionCapProcedure:
+			tenantServiceGetRetentionCapHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -237,4 +436,32 @@ func (UnimplementedTenantServiceHandler) UpdateTenant(context.Context, *connect.
 
 func (UnimplementedTenantServiceHandler) ResetTenant(context.Context, *connect.Request[adminv1.ResetTenantRequest]) (*connect.Response[adminv1.ResetTenantResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.TenantService.ResetTenant is not implemented"))
+}
+
+func (UnimplementedTenantServiceHandler) EraseTenant(context.Context, *connect.Request[adminv1.EraseTenantRequest]) (*connect.Response[adminv1.EraseTenantResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.TenantService.EraseTenant is not implemented"))
+}
+
+func (UnimplementedTenantServiceHandler) RequestErasure(context.Context, *connect.Request[adminv1.RequestErasureRequest]) (*connect.Response[adminv1.RequestErasureResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.TenantService.RequestErasure is not implemented"))
+}
+
+func (UnimplementedTenantServiceHandler) ConfirmErasure(context.Context, *connect.Request[adminv1.ConfirmErasureRequest]) (*connect.Response[adminv1.ConfirmErasureResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.TenantService.ConfirmErasure is not implemented"))
+}
+
+func (UnimplementedTenantServiceHandler) CancelErasure(context.Context, *connect.Request[adminv1.CancelErasureRequest]) (*connect.Response[adminv1.CancelErasureResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.TenantService.CancelErasure is not implemented"))
+}
+
+func (UnimplementedTenantServiceHandler) ListErasures(context.Context, *connect.Request[adminv1.ListErasuresRequest]) (*connect.Response[adminv1.ListErasuresResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.TenantService.ListErasures is not implemented"))
+}
+
+func (UnimplementedTenantServiceHandler) SetRetentionCap(context.Context, *connect.Request[adminv1.SetRetentionCapRequest]) (*connect.Response[adminv1.SetRetentionCapResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.TenantService.SetRetentionCap is not implemented"))
+}
+
+func (UnimplementedTenantServiceHandler) GetRetentionCap(context.Context, *connect.Request[adminv1.GetRetentionCapRequest]) (*connect.Response[adminv1.GetRetentionCapResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.TenantService.GetRetentionCap is not implemented"))
 }

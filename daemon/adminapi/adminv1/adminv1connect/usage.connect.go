@@ -51,6 +51,11 @@ const (
 	KeyServiceRotateTenantKeyProcedure = "/k3fs.admin.v1.KeyService/RotateTenantKey"
 	// KeyServiceGetTenantKeyProcedure is the fully-qualified name of the KeyService's GetTenantKey RPC.
 	KeyServiceGetTenantKeyProcedure = "/k3fs.admin.v1.KeyService/GetTenantKey"
+	// KeyServiceRotateNodeKeysProcedure is the fully-qualified name of the KeyService's RotateNodeKeys
+	// RPC.
+	KeyServiceRotateNodeKeysProcedure = "/k3fs.admin.v1.KeyService/RotateNodeKeys"
+	// KeyServiceGetNodeKeysProcedure is the fully-qualified name of the KeyService's GetNodeKeys RPC.
+	KeyServiceGetNodeKeysProcedure = "/k3fs.admin.v1.KeyService/GetNodeKeys"
 )
 
 // UsageServiceClient is a client for the k3fs.admin.v1.UsageService service.
@@ -253,6 +258,11 @@ type KeyServiceClient interface {
 	RotateTenantKey(context.Context, *connect.Request[adminv1.RotateTenantKeyRequest]) (*connect.Response[adminv1.RotateTenantKeyResponse], error)
 	// GetTenantKey says how far a change of keys is.
 	GetTenantKey(context.Context, *connect.Request[adminv1.GetTenantKeyRequest]) (*connect.Response[adminv1.GetTenantKeyResponse], error)
+	// RotateNodeKeys makes a new master key in place of the one in its file, or with a key service uses its newest key,
+	// and seals all tenants' keys and secrets anew, while both doors go on. It is audited.
+	RotateNodeKeys(context.Context, *connect.Request[adminv1.RotateNodeKeysRequest]) (*connect.Response[adminv1.RotateNodeKeysResponse], error)
+	// GetNodeKeys says what holds the node's keys, and how the key service is.
+	GetNodeKeys(context.Context, *connect.Request[adminv1.GetNodeKeysRequest]) (*connect.Response[adminv1.GetNodeKeysResponse], error)
 }
 
 // NewKeyServiceClient constructs a client for the k3fs.admin.v1.KeyService service. By default, it
@@ -279,6 +289,19 @@ func NewKeyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		rotateNodeKeys: connect.NewClient[adminv1.RotateNodeKeysRequest, adminv1.RotateNodeKeysResponse](
+			httpClient,
+			baseURL+KeyServiceRotateNodeKeysProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("RotateNodeKeys")),
+			connect.WithClientOptions(opts...),
+		),
+		getNodeKeys: connect.NewClient[adminv1.GetNodeKeysRequest, adminv1.GetNodeKeysResponse](
+			httpClient,
+			baseURL+KeyServiceGetNodeKeysProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("GetNodeKeys")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -286,6 +309,8 @@ func NewKeyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 type keyServiceClient struct {
 	rotateTenantKey *connect.Client[adminv1.RotateTenantKeyRequest, adminv1.RotateTenantKeyResponse]
 	getTenantKey    *connect.Client[adminv1.GetTenantKeyRequest, adminv1.GetTenantKeyResponse]
+	rotateNodeKeys  *connect.Client[adminv1.RotateNodeKeysRequest, adminv1.RotateNodeKeysResponse]
+	getNodeKeys     *connect.Client[adminv1.GetNodeKeysRequest, adminv1.GetNodeKeysResponse]
 }
 
 // RotateTenantKey calls k3fs.admin.v1.KeyService.RotateTenantKey.
@@ -298,12 +323,27 @@ func (c *keyServiceClient) GetTenantKey(ctx context.Context, req *connect.Reques
 	return c.getTenantKey.CallUnary(ctx, req)
 }
 
+// RotateNodeKeys calls k3fs.admin.v1.KeyService.RotateNodeKeys.
+func (c *keyServiceClient) RotateNodeKeys(ctx context.Context, req *connect.Request[adminv1.RotateNodeKeysRequest]) (*connect.Response[adminv1.RotateNodeKeysResponse], error) {
+	return c.rotateNodeKeys.CallUnary(ctx, req)
+}
+
+// GetNodeKeys calls k3fs.admin.v1.KeyService.GetNodeKeys.
+func (c *keyServiceClient) GetNodeKeys(ctx context.Context, req *connect.Request[adminv1.GetNodeKeysRequest]) (*connect.Response[adminv1.GetNodeKeysResponse], error) {
+	return c.getNodeKeys.CallUnary(ctx, req)
+}
+
 // KeyServiceHandler is an implementation of the k3fs.admin.v1.KeyService service.
 type KeyServiceHandler interface {
 	// RotateTenantKey seals new data with a new key of the tenant's, and all old data anew, while both doors go on.
 	RotateTenantKey(context.Context, *connect.Request[adminv1.RotateTenantKeyRequest]) (*connect.Response[adminv1.RotateTenantKeyResponse], error)
 	// GetTenantKey says how far a change of keys is.
 	GetTenantKey(context.Context, *connect.Request[adminv1.GetTenantKeyRequest]) (*connect.Response[adminv1.GetTenantKeyResponse], error)
+	// RotateNodeKeys makes a new master key in place of the one in its file, or with a key service uses its newest key,
+	// and seals all tenants' keys and secrets anew, while both doors go on. It is audited.
+	RotateNodeKeys(context.Context, *connect.Request[adminv1.RotateNodeKeysRequest]) (*connect.Response[adminv1.RotateNodeKeysResponse], error)
+	// GetNodeKeys says what holds the node's keys, and how the key service is.
+	GetNodeKeys(context.Context, *connect.Request[adminv1.GetNodeKeysRequest]) (*connect.Response[adminv1.GetNodeKeysResponse], error)
 }
 
 // NewKeyServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -326,12 +366,29 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	keyServiceRotateNodeKeysHandler := connect.NewUnaryHandler(
+		KeyServiceRotateNodeKeysProcedure,
+		svc.RotateNodeKeys,
+		connect.WithSchema(keyServiceMethods.ByName("RotateNodeKeys")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceGetNodeKeysHandler := connect.NewUnaryHandler(
+		KeyServiceGetNodeKeysProcedure,
+		svc.GetNodeKeys,
+		connect.WithSchema(keyServiceMethods.ByName("GetNodeKeys")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/k3fs.admin.v1.KeyService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case KeyServiceRotateTenantKeyProcedure:
 			keyServiceRotateTenantKeyHandler.ServeHTTP(w, r)
 		case KeyServiceGetTenantKeyProcedure:
 			keyServiceGetTenantKeyHandler.ServeHTTP(w, r)
+		case KeyServiceRotateNodeKeysProcedure:
+			keyServiceRotateNodeKeysHandler.ServeHTTP(w, r)
+		case KeyServiceGetNodeKeysProcedure:
+			keyServiceGetNodeKeysHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -347,4 +404,12 @@ func (UnimplementedKeyServiceHandler) RotateTenantKey(context.Context, *connect.
 
 func (UnimplementedKeyServiceHandler) GetTenantKey(context.Context, *connect.Request[adminv1.GetTenantKeyRequest]) (*connect.Response[adminv1.GetTenantKeyResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.KeyService.GetTenantKey is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) RotateNodeKeys(context.Context, *connect.Request[adminv1.RotateNodeKeysRequest]) (*connect.Response[adminv1.RotateNodeKeysResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.KeyService.RotateNodeKeys is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) GetNodeKeys(context.Context, *connect.Request[adminv1.GetNodeKeysRequest]) (*connect.Response[adminv1.GetNodeKeysResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.KeyService.GetNodeKeys is not implemented"))
 }
