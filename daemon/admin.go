@@ -47,7 +47,7 @@ func (d *Daemon) listenAdmin() error {
 			return errors.Join(&ConfigError{fmt.Errorf("admin.client_ca: %w", err)}, l.Close())
 		}
 	}
-	go d.run(d.admin, netutil.LimitListener(l, maxAdminConnections), "admin endpoint")
+	go d.run(d.admin, secured(d.admin, netutil.LimitListener(l, maxAdminConnections)), "admin endpoint")
 	return nil
 }
 

@@ -56,7 +56,7 @@ func (d *Daemon) listenS3() error {
 		room = roomTLS
 	}
 	d.memory.watch(d.s3, room)
-	go d.run(d.s3, netutil.LimitListener(l, connections(d.cfg.S3.MaxConnections)), "S3 endpoint")
+	go d.run(d.s3, secured(d.s3, netutil.LimitListener(l, connections(d.cfg.S3.MaxConnections))), "S3 endpoint")
 	return nil
 }
 
@@ -137,10 +137,15 @@ func (e *serverErrors) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (d *Daemon) run(s *http.Server, l net.Listener, what string) {
-	if s.TLSConfig != nil && s.TLSConfig.GetCertificate != nil { // HTTP/2 makes a TLSConfig of its own
-		l = handshakes{tls.NewListener(l, s.TLSConfig)}
+// secured is l with TLS, where the server has it. It is asked before the server serves, which changes its TLSConfig.
+func secured(s *http.Server, l net.Listener) net.Listener {
+	if s.TLSConfig == nil {
+		return l
 	}
+	return handshakes{tls.NewListener(l, s.TLSConfig)}
+}
+
+func (d *Daemon) run(s *http.Server, l net.Listener, what string) {
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		d.failed <- fmt.Errorf("%s: %w", what, err)
 	}

@@ -369,11 +369,11 @@ func (a *attack) timePasses() {
 		return
 	}
 	d := time.Duration(a.rng.IntN(20*365*24)-10*365*24) * time.Hour
-	a.clock.wall = a.clock.wall.Add(d)
+	a.clock.turn(d)
 	a.logf("the clock is set by %v", d)
 	if a.rng.IntN(2) == 0 {
 		a.w.fs.Clock() // looks at it
-		a.clock.wall = a.clock.wall.Add(-d)
+		a.clock.turn(-d)
 	}
 }
 

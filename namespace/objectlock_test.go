@@ -3,6 +3,7 @@ package namespace
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,19 +13,41 @@ import (
 	"k3fs/tenancy"
 )
 
-// hostClock is the clocks of a host, which a test sets.
+// hostClock is the clocks of a host. Its test alone sets them, under mu, since the namespace's own goroutine reads them.
 type hostClock struct {
+	mu    sync.Mutex
 	wall  time.Time
 	since time.Duration
 }
 
 func (c *hostClock) options() LockOptions {
-	return LockOptions{Wall: func() time.Time { return c.wall }, Boot: func() (string, time.Duration) { return "boot", c.since }}
+	return LockOptions{
+		Wall: func() time.Time {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.wall
+		},
+		Boot: func() (string, time.Duration) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return "boot", c.since
+		},
+	}
 }
 
+// pass lets time pass.
 func (c *hostClock) pass(d time.Duration) {
-	c.wall = c.wall.Add(d)
+	c.turn(d)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.since += d
+}
+
+// turn sets the wall clock forward or back, though no time passes.
+func (c *hostClock) turn(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall = c.wall.Add(d)
 }
 
 // newLocked is a world whose bucket "bucket" has Object Lock.
@@ -203,16 +226,16 @@ func TestDefaultRetention(t *testing.T) {
 	}
 	w.file(t, w.bucket, "another~", "x")
 	require.NoError(t, w.Unlink(bg, w.bucket, "another~"))
-	clock.wall = clock.wall.AddDate(10, 0, 0)
+	clock.turn(10 * 365 * 24 * time.Hour)
 	for key, version := range versions {
 		requireKind(t, NotPermitted, w.erase(key, version, true))
 	}
 	require.True(t, w.fs.Clock().Frozen)
-	clock.wall = clock.wall.AddDate(-20, 0, 0)
+	clock.turn(-20 * 365 * 24 * time.Hour)
 	for key, version := range versions {
 		requireKind(t, NotPermitted, w.erase(key, version, true))
 	}
-	clock.wall = clock.wall.AddDate(10, 0, 0)
+	clock.turn(10 * 365 * 24 * time.Hour)
 	clock.pass(25 * time.Hour)
 	for key, version := range versions {
 		require.NoError(t, w.erase(key, version, false))
