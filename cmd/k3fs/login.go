@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"k3fs/daemon/adminapi/adminv1"
+	"k3fs/daemon/control"
 )
 
 func newLogin() *cobra.Command {
@@ -22,16 +25,18 @@ func newLogin() *cobra.Command {
 		Use: "login", Short: "remember a store and an access key, for the command line, S3 and mounts", Args: noArgs,
 		Long: `Remember where a store is and with which access key to use it, after asking the store. The secret key is read from
 $K3FS_SECRET_KEY, else from standard input; it is kept in ~/.config/k3fs/config, which only its owner can read, and
-never sent: requests are signed with it.
+never sent: requests are signed with it. Without --access-key standard input is what 'k3fs account create --key -o json'
+or 'k3fs key create -o json' prints; at a terminal both are asked for.
 
 k3fs mount uses the current context's access key, too, and so does the aws command:
   aws configure set credential_process "k3fs context credentials"`,
-		Example: `  k3fs login --endpoint https://store.example.com:9001 --s3 https://store.example.com:9000 --access-key K3...
+		Example: `  sudo k3fs account create alice --tenant acme --key -o json | k3fs login
+  k3fs login --endpoint https://store.example.com:9001 --s3 https://store.example.com:9000 --access-key K3...
   k3fs login --endpoint unix:/run/k3fs/admin.sock --access-key K3... </root/secret`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&c.Name, "name", "default", "how to call the context")
-	f.StringVar(&c.Admin, "endpoint", "", "the admin listener: https://HOST:PORT, http:// on this host, or unix:PATH (required)")
+	f.StringVar(&c.Admin, "endpoint", "", "the admin listener: https://HOST:PORT, http:// on this host, or unix:PATH (default: the socket of this host's daemon)")
 	f.StringVar(&c.S3, "s3", "", "the S3 endpoint: https://HOST:PORT (default: where the store on this host says it is)")
 	f.StringVar(&c.CA, "ca", "", "file of who signs the certificates of both, in PEM")
 	f.StringVar(&c.ClientCert, "client-cert", "", "file of a certificate for a store that asks for one")
@@ -42,8 +47,12 @@ k3fs mount uses the current context's access key, too, and so does the aws comma
 }
 
 func login(cmd *cobra.Command, c loginContext) (err error) {
-	if c.Admin == "" || c.AccessKey == "" {
-		return usageError{errors.New("give --endpoint and --access-key")}
+	if c.Admin == "" {
+		socket, err := filepath.Abs(cmp.Or(adminSocketOf(os.Getenv), control.AdminSocket))
+		if err != nil {
+			return err
+		}
+		c.Admin = "unix:" + socket
 	}
 	for _, file := range []*string{&c.CA, &c.ClientCert, &c.ClientKey} {
 		if *file != "" {
@@ -52,10 +61,10 @@ func login(cmd *cobra.Command, c loginContext) (err error) {
 			}
 		}
 	}
-	if c.SecretKey, err = readSecret(cmd); err != nil {
+	if err := c.safe(); err != nil {
 		return err
 	}
-	if err := c.safe(); err != nil {
+	if err := c.readKey(cmd); err != nil {
 		return err
 	}
 	s, err := servicesOf(c.target())
@@ -106,6 +115,31 @@ func (c *loginContext) safe() error {
 	if strings.HasPrefix(c.Admin, "http://") && !plainLocal(c.Admin) {
 		return usageError{fmt.Errorf("%s: plain http is for this host only, since answers can hold secrets: write https://", c.Admin)}
 	}
+	return nil
+}
+
+// readKey reads what of the access key and its secret is not known yet.
+func (c *loginContext) readKey(cmd *cobra.Command) (err error) {
+	in := cmd.InOrStdin()
+	if f, ok := in.(*os.File); c.AccessKey == "" && ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprint(cmd.ErrOrStderr(), "access key: ")
+		if _, err := fmt.Fscanln(f, &c.AccessKey); err != nil {
+			return usageError{errors.New("give an access key")}
+		}
+	}
+	if c.AccessKey != "" {
+		c.SecretKey, err = readSecret(cmd)
+		return err
+	}
+	raw, err := io.ReadAll(io.LimitReader(in, 4<<10))
+	if err != nil {
+		return err
+	}
+	var made adminv1.Credentials
+	if protojson.Unmarshal(raw, &made) != nil || made.AccessKey == "" || made.SecretKey == "" {
+		return usageError{errors.New("give --access-key, or on standard input what 'k3fs key create -o json' prints")}
+	}
+	c.AccessKey, c.SecretKey = made.AccessKey, made.SecretKey
 	return nil
 }
 
