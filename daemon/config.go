@@ -68,6 +68,8 @@ type Config struct {
 type LogConfig struct {
 	Level  string `koanf:"level"`  // debug, info, warn or error
 	Format string `koanf:"format"` // text, json, or auto: text on a terminal
+
+	Slow time.Duration `koanf:"slow"` // requests that take this long are told of; 0: none
 }
 
 // S3Config is the S3 endpoint.
@@ -155,7 +157,7 @@ func (r RootConfig) GoString() string { return r.String() }
 // Defaults is the configuration where nothing else is said.
 func Defaults() Config {
 	return Config{
-		Log: LogConfig{Level: "info", Format: "auto"},
+		Log: LogConfig{Level: "info", Format: "auto", Slow: time.Second},
 		S3: S3Config{
 			Listen: "127.0.0.1:9000", Region: "us-east-1",
 			ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, StallTimeout: time.Minute,
@@ -193,6 +195,9 @@ func (c *Config) Validate() error {
 	}
 	if !oneOf(c.Log.Format, "auto", "text", "json") {
 		bad("log.format", "%q is not auto, text or json", c.Log.Format)
+	}
+	if c.Log.Slow < 0 {
+		bad("log.slow", "must not be negative; 0 tells of no slow request")
 	}
 	c.validateS3(bad)
 	c.Locks.validate(bad)

@@ -43,6 +43,7 @@ type Daemon struct {
 	peers   fusefs.Peers
 	health  *health
 	metrics *metrics
+	slow    *slowLog // nil: none
 
 	started   time.Time
 	s3, admin *http.Server
@@ -118,7 +119,7 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 	}
 	d.health = &health{kv: d.stores.kv, stopped: []<-chan struct{}{d.stores.kv.Stopped(), d.stores.chunks.Stopped()},
 		point: d.cfg.Mount.Point}
-	d.metrics = newMetrics(d)
+	d.metrics, d.slow = newMetrics(d), newSlowLog(d.cfg.Log.Slow, d.log)
 	if err := d.listenAdmin(); err != nil {
 		return err
 	}

@@ -74,6 +74,7 @@ func connections(most int) int {
 // answered notes a request that the S3 door answered.
 func (d *Daemon) answered(r s3api.Request) {
 	d.metrics.request(r)
+	d.slow.s3(&r)
 	if d.access != nil {
 		d.access.write(r)
 	}

@@ -1,14 +1,20 @@
 package daemon
 
 import (
+	"context"
+	"log/slog"
+	"maps"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"k3fs/fusefs"
 	"k3fs/s3api"
+	"k3fs/tenancy"
 )
 
 // latencies are the buckets of request durations, in seconds: from what memory answers to what a large
@@ -21,7 +27,11 @@ type metrics struct {
 	requests *prometheus.CounterVec   // door, operation, code
 	seconds  *prometheus.HistogramVec // door, operation
 	bytes    *prometheus.CounterVec   // door, direction
-	series   sync.Map                 // seriesKey: *series, since finding them by label is dear
+
+	// series are those found so far, since finding them by label is dear. A map here is never changed: a larger
+	// one takes its place, by who has growing.
+	series  atomic.Pointer[map[seriesKey]*series]
+	growing sync.Mutex
 
 	s3Moved, posixMoved moved
 }
@@ -52,6 +62,7 @@ func newMetrics(d *Daemon) *metrics {
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "k3fs_bytes_total",
 			Help: "Bytes of data that crossed a door."}, []string{"door", "direction"}),
 	}
+	m.series.Store(&map[seriesKey]*series{})
 	m.s3Moved = moved{m.bytes.WithLabelValues("s3", "in"), m.bytes.WithLabelValues("s3", "out")}
 	m.posixMoved = moved{m.bytes.WithLabelValues("posix", "in"), m.bytes.WithLabelValues("posix", "out")}
 	info := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "k3fs_info", Help: "1, with the version.",
@@ -75,20 +86,34 @@ func newMetrics(d *Daemon) *metrics {
 	return m
 }
 
-// fuseMetrics counts the requests of the POSIX door.
-type fuseMetrics struct{ *metrics }
+// fuseMetrics counts the requests of a mount of the POSIX door.
+type fuseMetrics struct {
+	*metrics
+	slow   *slowLog
+	log    *slog.Logger
+	name   string // of the mount, in the ids of its requests
+	tenant tenancy.TenantID
+}
+
+// requestID is what a request of the mount is called in logs.
+func (m *fuseMetrics) requestID(n uint64) string { return m.name + "-" + strconv.FormatUint(n, 10) }
 
 // Request implements fusefs.Metrics.
-func (m fuseMetrics) Request(op string, took time.Duration, failed bool) {
+func (m *fuseMetrics) Request(r fusefs.Request) {
 	code := "ok"
-	if failed {
+	if r.Failed {
 		code = "error"
 	}
-	m.count("posix", op, code, took)
+	m.count("posix", r.Op, code, r.Took)
+	m.slow.posix(m, &r)
+	if m.log.Enabled(context.Background(), slog.LevelDebug) {
+		m.log.Debug("posix request", "request", m.requestID(r.ID), "operation", r.Op, "inode", uint64(r.Inode), "bytes", r.Bytes,
+			"failed", r.Failed, "took", r.Took)
+	}
 }
 
 // Moved implements fusefs.Metrics.
-func (m fuseMetrics) Moved(written, read int) { m.posixMoved.add(int64(written), int64(read)) }
+func (m *fuseMetrics) Moved(written, read int) { m.posixMoved.add(int64(written), int64(read)) }
 
 // request counts one request of the S3 door.
 func (m *metrics) request(r s3api.Request) {
@@ -98,16 +123,24 @@ func (m *metrics) request(r s3api.Request) {
 
 func (m *metrics) count(door, operation, code string, elapsed time.Duration) {
 	key := seriesKey{door, operation, code}
-	found, ok := m.series.Load(key)
-	if !ok {
-		found, _ = m.series.LoadOrStore(key, &series{
-			requests: m.requests.WithLabelValues(door, operation, code),
-			seconds:  m.seconds.WithLabelValues(door, operation),
-		})
+	s := (*m.series.Load())[key]
+	if s == nil {
+		s = m.grow(key)
 	}
-	s := found.(*series)
 	s.requests.Inc()
 	s.seconds.Observe(elapsed.Seconds())
+}
+
+// grow adds the series of key.
+func (m *metrics) grow(key seriesKey) *series {
+	m.growing.Lock()
+	defer m.growing.Unlock()
+	all := maps.Clone(*m.series.Load())
+	s := &series{requests: m.requests.WithLabelValues(key.door, key.operation, key.code),
+		seconds: m.seconds.WithLabelValues(key.door, key.operation)}
+	all[key] = s
+	m.series.Store(&all)
+	return s
 }
 
 // usageCollector reads what the stores count, once per scrape.

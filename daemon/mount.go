@@ -35,13 +35,15 @@ func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, o fusefs.Opt
 		// Only this user gets in, and files of root (as S3 makes them) would be closed to him.
 		own.UID, own.GID = new(uint32(os.Geteuid())), new(uint32(os.Getegid()))
 	}
-	o.UnmountGrace, o.Logger, o.Metrics = d.share(unmountGrace), d.log, fuseMetrics{d.metrics}
+	meter := &fuseMetrics{metrics: d.metrics, slow: d.slow, log: d.log, name: mountName(), tenant: who.Tenant}
+	o.UnmountGrace, o.Logger, o.Metrics = d.share(unmountGrace), d.log, meter
 	o.Pace = pace{d, who.Tenant}
 	var err error
 	if m.door, err = fusefs.Mount(ctx, o); err != nil {
 		m.unwatch()
 		return nil, err
 	}
+	d.log.Info("mounted", "mount", o.Dir, "tenant", uint64(who.Tenant), "requests", meter.name)
 	return m, nil
 }
 

@@ -190,5 +190,6 @@ func TestMetrics(t *testing.T) {
 	for _, op := range []string{"lookup", "create", "write", "flush"} {
 		require.NotZero(t, c.n[op], op)
 	}
+	require.Zero(t, c.n["anonymous"], "each request has a number and an inode")
 	require.Equal(t, 1, c.n["bytes written"])
 }

@@ -69,11 +69,19 @@ type Options struct {
 
 // Metrics is told of every request when it has been handled. It is called concurrently.
 type Metrics interface {
-	// Request says that op ("lookup", "write", ...) took so long, and whether it failed. A name that
-	// was looked up and is absent is no failure.
-	Request(op string, took time.Duration, failed bool)
+	Request(Request)
 	// Moved says how many bytes of files one request wrote or read.
 	Moved(written, read int)
+}
+
+// Request is a request of the kernel that was handled.
+type Request struct {
+	Op     string        // "lookup", "write" ...
+	ID     uint64        // the kernel's number of it, which grows within a mount (fuse_in_header.unique)
+	Inode  namespace.Ino // what it was about; the directory if it named an entry
+	Bytes  int           // that it read or wrote
+	Took   time.Duration
+	Failed bool // a name that was looked up and is absent is no failure
 }
 
 // withDefaults fills in the zero values.

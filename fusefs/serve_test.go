@@ -87,10 +87,13 @@ type counter struct {
 	n  map[string]int
 }
 
-func (c *counter) Request(op string, _ time.Duration, _ bool) {
+func (c *counter) Request(r Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n[op]++
+	c.n[r.Op]++
+	if r.ID == 0 || r.Inode == 0 {
+		c.n["anonymous"]++
+	}
 }
 
 func (c *counter) Moved(written, read int) {

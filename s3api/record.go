@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k3fs/s3api/internal/sigv4"
+	"k3fs/tenancy"
 )
 
 // Request is what Options.Done is told of a request that was answered. It holds nothing secret: signatures
@@ -24,9 +25,10 @@ type Request struct {
 
 	Method, URI, Proto string // URI is redacted
 	Bucket, Key        string
-	Resource           string // what the request was about: "OBJECT", "BUCKET", "UPLOADS", "ACL" ...
-	Remote             string // the client's address, without port
-	Requester          string // the canonical id of the tenant; "" if anonymous
+	Resource           string           // what the request was about: "OBJECT", "BUCKET", "UPLOADS", "ACL" ...
+	Remote             string           // the client's address, without port
+	Requester          string           // the canonical id of the tenant; "" if anonymous
+	Tenant             tenancy.TenantID // the requester; 0 if anonymous
 	Account, AccessKey string
 	Signature          string // "SigV4", "SigV2" or ""
 	Auth               string // "AuthHeader", "QueryString", "Form" or ""
@@ -54,7 +56,8 @@ func (q *request) record(began time.Time) Request {
 		r.TLS = map[uint16]string{0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}[q.r.TLS.Version]
 	}
 	if id := q.identity; id != nil && id.Mechanism != sigv4.Anonymous {
-		r.Requester, r.Account, r.AccessKey = id.Principal.Tenant.Canonical(), id.Principal.Account, id.AccessKey
+		r.Tenant, r.Requester = id.Principal.Tenant, id.Principal.Tenant.Canonical()
+		r.Account, r.AccessKey = id.Principal.Account, id.AccessKey
 		r.Signature, r.Auth = signatureNames[id.Mechanism][0], signatureNames[id.Mechanism][1]
 	}
 	return r
