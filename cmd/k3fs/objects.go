@@ -18,7 +18,7 @@ func newObject() *cobra.Command {
 	cmd := group("object", "read and write objects, show what both doors know of them, and restore older versions",
 		`A bucket for which versioning is enabled keeps what its objects and files were. Older versions can be read
 through a mount, too: in .k3fs/versions/, which every directory has, though no listing shows it.`,
-		newObjectPut(a), newObjectGet(a), newObjectCopy(a), newObjectURL(a),
+		newObjectPut(a), newObjectGet(a), newObjectCopy(a), newObjectURL(a), newObjectShares(a), newObjectUnshare(a),
 		newObjectList(a), newObjectShow(a), newObjectRemove(a), newObjectVersions(a), newObjectRestore(a))
 	a.flags(cmd)
 	return cmd

@@ -13,7 +13,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -221,36 +220,4 @@ func (a *api) copy(ctx context.Context, from, to object) error {
 	source := from.bucket + "/" + (&url.URL{Path: from.key}).EscapedPath()
 	_, err = client.CopyObject(ctx, &s3.CopyObjectInput{Bucket: &to.bucket, Key: &to.key, CopySource: &source})
 	return err
-}
-
-func newObjectURL(a *api) *cobra.Command {
-	var version string
-	var seconds int
-	cmd := &cobra.Command{Use: "url BUCKET/KEY", Short: "make a URL by which anybody can download an object for a while", Args: exactly(1, "BUCKET/KEY"), ValidArgsFunction: a.bucketArgs("/")}
-	cmd.Flags().IntVar(&seconds, "expires", 3600, "for so many seconds, 86400 at most")
-	cmd.Flags().StringVar(&version, "version", "", "of this version (default: what is current then)")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o, err := parseObject(args[0])
-		if err != nil {
-			return err
-		}
-		if seconds < 1 || seconds > 86400 {
-			return usageError{errors.New("--expires is 1 to 86400 seconds")}
-		}
-		client, err := a.s3Client()
-		if err != nil {
-			return err
-		}
-		in := &s3.GetObjectInput{Bucket: &o.bucket, Key: &o.key}
-		if version != "" {
-			in.VersionId = &version
-		}
-		signed, err := s3.NewPresignClient(client).PresignGetObject(cmd.Context(), in, s3.WithPresignExpires(time.Duration(seconds)*time.Second))
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), signed.URL)
-		return err
-	}
-	return cmd
 }

@@ -53,6 +53,7 @@ var tenancyCodes = []struct {
 	{tenancy.ErrNoTenant, connect.CodeNotFound, "NoTenant"},
 	{tenancy.ErrNoAccount, connect.CodeNotFound, "NoAccount"},
 	{tenancy.ErrNoPolicy, connect.CodeNotFound, "NoPolicy"},
+	{tenancy.ErrNoShare, connect.CodeNotFound, "NoShare"},
 	{tenancy.ErrInUse, connect.CodeFailedPrecondition, "InUse"},
 	{tenancy.ErrNoSuchKey, connect.CodeNotFound, "NoAccessKey"},
 	{tenancy.ErrExists, connect.CodeAlreadyExists, "Exists"},

@@ -75,6 +75,9 @@ var matrix = map[string]row{
 	"ObjectService.DeleteObject":   {"AW", `{"bucket":"MINE","key":"none"}`},
 	"ObjectService.ListVersions":   {"AWRU", `{"bucket":"MINE","key":"a"}`},
 	"ObjectService.RestoreVersion": {"AW", `{"bucket":"MINE","key":"a","version":"null"}`},
+	"ObjectService.ShareObject":    {"AWRU", `{"bucket":"MINE","key":"a"}`},
+	"ObjectService.ListShares":     {"AOU", `{}`},
+	"ObjectService.RevokeShare":    {"AO", `{"id":"nobodys"}`},
 
 	"HoldService.PlaceHold":   {"AU", `{"bucket":"MINE","reason":"r","until":"2020-01-01T00:00:00Z"}`},
 	"HoldService.ReleaseHold": {"A", `{"id":"HELD","reason":"r"}`},

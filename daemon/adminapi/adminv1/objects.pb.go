@@ -9,6 +9,7 @@ package adminv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -1072,11 +1073,423 @@ func (x *RestoreVersionResponse) GetVersion() string {
 	return ""
 }
 
+// Share is a link to an object, without what makes it work.
+type Share struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Who made it, and for whom it speaks.
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	Bucket  string `protobuf:"bytes,3,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Key     string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	// Empty: whichever is current when the link is used.
+	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
+	Created       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created,proto3" json:"created,omitempty"`
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Share) Reset() {
+	*x = Share{}
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Share) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Share) ProtoMessage() {}
+
+func (x *Share) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Share.ProtoReflect.Descriptor instead.
+func (*Share) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_objects_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Share) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Share) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Share) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *Share) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Share) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Share) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+func (x *Share) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+type ShareObjectRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Bucket string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
+	Key    string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Empty: whichever is current when the link is used.
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// A second to 24 hours; not set: an hour.
+	Life          *durationpb.Duration `protobuf:"bytes,4,opt,name=life,proto3" json:"life,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareObjectRequest) Reset() {
+	*x = ShareObjectRequest{}
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareObjectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareObjectRequest) ProtoMessage() {}
+
+func (x *ShareObjectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareObjectRequest.ProtoReflect.Descriptor instead.
+func (*ShareObjectRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_objects_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ShareObjectRequest) GetBucket() string {
+	if x != nil {
+		return x.Bucket
+	}
+	return ""
+}
+
+func (x *ShareObjectRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ShareObjectRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ShareObjectRequest) GetLife() *durationpb.Duration {
+	if x != nil {
+		return x.Life
+	}
+	return nil
+}
+
+type ShareObjectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Share *Share                 `protobuf:"bytes,1,opt,name=share,proto3" json:"share,omitempty"`
+	// Path and query of the link, to be put behind the URL of the S3 endpoint. As good as the object to who has it.
+	Link          string `protobuf:"bytes,2,opt,name=link,proto3" json:"link,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareObjectResponse) Reset() {
+	*x = ShareObjectResponse{}
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareObjectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareObjectResponse) ProtoMessage() {}
+
+func (x *ShareObjectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareObjectResponse.ProtoReflect.Descriptor instead.
+func (*ShareObjectResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_objects_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ShareObjectResponse) GetShare() *Share {
+	if x != nil {
+		return x.Share
+	}
+	return nil
+}
+
+func (x *ShareObjectResponse) GetLink() string {
+	if x != nil {
+		return x.Link
+	}
+	return ""
+}
+
+type ListSharesRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	PageToken string                 `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// At most so many; 0 and more than 1000 mean 1000.
+	PageSize      int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSharesRequest) Reset() {
+	*x = ListSharesRequest{}
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSharesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSharesRequest) ProtoMessage() {}
+
+func (x *ListSharesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSharesRequest.ProtoReflect.Descriptor instead.
+func (*ListSharesRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_objects_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListSharesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListSharesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+type ListSharesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shares        []*Share               `protobuf:"bytes,1,rep,name=shares,proto3" json:"shares,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSharesResponse) Reset() {
+	*x = ListSharesResponse{}
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSharesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSharesResponse) ProtoMessage() {}
+
+func (x *ListSharesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSharesResponse.ProtoReflect.Descriptor instead.
+func (*ListSharesResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_objects_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListSharesResponse) GetShares() []*Share {
+	if x != nil {
+		return x.Shares
+	}
+	return nil
+}
+
+func (x *ListSharesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type RevokeShareRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which; or all.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	All           bool   `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeShareRequest) Reset() {
+	*x = RevokeShareRequest{}
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeShareRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeShareRequest) ProtoMessage() {}
+
+func (x *RevokeShareRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeShareRequest.ProtoReflect.Descriptor instead.
+func (*RevokeShareRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_objects_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RevokeShareRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RevokeShareRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+type RevokeShareResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeShareResponse) Reset() {
+	*x = RevokeShareResponse{}
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeShareResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeShareResponse) ProtoMessage() {}
+
+func (x *RevokeShareResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_objects_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeShareResponse.ProtoReflect.Descriptor instead.
+func (*RevokeShareResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_objects_proto_rawDescGZIP(), []int{20}
+}
+
 var File_k3fs_admin_v1_objects_proto protoreflect.FileDescriptor
 
 const file_k3fs_admin_v1_objects_proto_rawDesc = "" +
 	"\n" +
-	"\x1bk3fs/admin/v1/objects.proto\x12\rk3fs.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ek3fs/admin/v1/permission.proto\"\xdc\x05\n" +
+	"\x1bk3fs/admin/v1/objects.proto\x12\rk3fs.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ek3fs/admin/v1/permission.proto\"\xdc\x05\n" +
 	"\x06Object\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
@@ -1172,7 +1585,34 @@ const file_k3fs_admin_v1_objects_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\"N\n" +
 	"\x16RestoreVersionResponse\x12\x1a\n" +
 	"\brestored\x18\x01 \x01(\tR\brestored\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion2\xca\x04\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\"\xe1\x01\n" +
+	"\x05Share\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06bucket\x18\x03 \x01(\tR\x06bucket\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\tR\x03key\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\tR\aversion\x124\n" +
+	"\acreated\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
+	"\aexpires\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"\x87\x01\n" +
+	"\x12ShareObjectRequest\x12\x16\n" +
+	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12-\n" +
+	"\x04life\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04life\"U\n" +
+	"\x13ShareObjectResponse\x12*\n" +
+	"\x05share\x18\x01 \x01(\v2\x14.k3fs.admin.v1.ShareR\x05share\x12\x12\n" +
+	"\x04link\x18\x02 \x01(\tR\x04link\"O\n" +
+	"\x11ListSharesRequest\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x01 \x01(\tR\tpageToken\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\"j\n" +
+	"\x12ListSharesResponse\x12,\n" +
+	"\x06shares\x18\x01 \x03(\v2\x14.k3fs.admin.v1.ShareR\x06shares\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"6\n" +
+	"\x12RevokeShareRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\"\x15\n" +
+	"\x13RevokeShareResponse2\x95\a\n" +
 	"\rObjectService\x12n\n" +
 	"\vListObjects\x12!.k3fs.admin.v1.ListObjectsRequest\x1a\".k3fs.admin.v1.ListObjectsResponse\"\x18\xea\xc7\x18\x11\n" +
 	"\rs3:ListBucket\x10\x03\x90\x02\x01\x12g\n" +
@@ -1183,7 +1623,14 @@ const file_k3fs_admin_v1_objects_proto_rawDesc = "" +
 	"\fListVersions\x12\".k3fs.admin.v1.ListVersionsRequest\x1a#.k3fs.admin.v1.ListVersionsResponse\" \xea\xc7\x18\x19\n" +
 	"\x15s3:ListBucketVersions\x10\x03\x90\x02\x01\x12s\n" +
 	"\x0eRestoreVersion\x12$.k3fs.admin.v1.RestoreVersionRequest\x1a%.k3fs.admin.v1.RestoreVersionResponse\"\x14\xea\xc7\x18\x10\n" +
-	"\fs3:PutObject\x10\x03B\x1eZ\x1ck3fs/daemon/adminapi/adminv1b\x06proto3"
+	"\fs3:PutObject\x10\x03\x12j\n" +
+	"\vShareObject\x12!.k3fs.admin.v1.ShareObjectRequest\x1a\".k3fs.admin.v1.ShareObjectResponse\"\x14\xea\xc7\x18\x10\n" +
+	"\fs3:GetObject\x10\x03\x12m\n" +
+	"\n" +
+	"ListShares\x12 .k3fs.admin.v1.ListSharesRequest\x1a!.k3fs.admin.v1.ListSharesResponse\"\x1a\xea\xc7\x18\x13\n" +
+	"\x0fk3fs:ListShares\x10\x01\x90\x02\x01\x12n\n" +
+	"\vRevokeShare\x12!.k3fs.admin.v1.RevokeShareRequest\x1a\".k3fs.admin.v1.RevokeShareResponse\"\x18\xea\xc7\x18\x14\n" +
+	"\x10k3fs:RevokeShare\x10\x01B\x1eZ\x1ck3fs/daemon/adminapi/adminv1b\x06proto3"
 
 var (
 	file_k3fs_admin_v1_objects_proto_rawDescOnce sync.Once
@@ -1197,7 +1644,7 @@ func file_k3fs_admin_v1_objects_proto_rawDescGZIP() []byte {
 	return file_k3fs_admin_v1_objects_proto_rawDescData
 }
 
-var file_k3fs_admin_v1_objects_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_k3fs_admin_v1_objects_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_k3fs_admin_v1_objects_proto_goTypes = []any{
 	(*Object)(nil),                 // 0: k3fs.admin.v1.Object
 	(*Lock)(nil),                   // 1: k3fs.admin.v1.Lock
@@ -1213,44 +1660,63 @@ var file_k3fs_admin_v1_objects_proto_goTypes = []any{
 	(*ListVersionsResponse)(nil),   // 11: k3fs.admin.v1.ListVersionsResponse
 	(*RestoreVersionRequest)(nil),  // 12: k3fs.admin.v1.RestoreVersionRequest
 	(*RestoreVersionResponse)(nil), // 13: k3fs.admin.v1.RestoreVersionResponse
-	nil,                            // 14: k3fs.admin.v1.Object.HeadersEntry
-	nil,                            // 15: k3fs.admin.v1.Object.MetadataEntry
-	nil,                            // 16: k3fs.admin.v1.Object.TagsEntry
-	nil,                            // 17: k3fs.admin.v1.Posix.XattrsEntry
-	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
+	(*Share)(nil),                  // 14: k3fs.admin.v1.Share
+	(*ShareObjectRequest)(nil),     // 15: k3fs.admin.v1.ShareObjectRequest
+	(*ShareObjectResponse)(nil),    // 16: k3fs.admin.v1.ShareObjectResponse
+	(*ListSharesRequest)(nil),      // 17: k3fs.admin.v1.ListSharesRequest
+	(*ListSharesResponse)(nil),     // 18: k3fs.admin.v1.ListSharesResponse
+	(*RevokeShareRequest)(nil),     // 19: k3fs.admin.v1.RevokeShareRequest
+	(*RevokeShareResponse)(nil),    // 20: k3fs.admin.v1.RevokeShareResponse
+	nil,                            // 21: k3fs.admin.v1.Object.HeadersEntry
+	nil,                            // 22: k3fs.admin.v1.Object.MetadataEntry
+	nil,                            // 23: k3fs.admin.v1.Object.TagsEntry
+	nil,                            // 24: k3fs.admin.v1.Posix.XattrsEntry
+	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),    // 26: google.protobuf.Duration
 }
 var file_k3fs_admin_v1_objects_proto_depIdxs = []int32{
-	18, // 0: k3fs.admin.v1.Object.last_modified:type_name -> google.protobuf.Timestamp
-	14, // 1: k3fs.admin.v1.Object.headers:type_name -> k3fs.admin.v1.Object.HeadersEntry
-	15, // 2: k3fs.admin.v1.Object.metadata:type_name -> k3fs.admin.v1.Object.MetadataEntry
-	16, // 3: k3fs.admin.v1.Object.tags:type_name -> k3fs.admin.v1.Object.TagsEntry
+	25, // 0: k3fs.admin.v1.Object.last_modified:type_name -> google.protobuf.Timestamp
+	21, // 1: k3fs.admin.v1.Object.headers:type_name -> k3fs.admin.v1.Object.HeadersEntry
+	22, // 2: k3fs.admin.v1.Object.metadata:type_name -> k3fs.admin.v1.Object.MetadataEntry
+	23, // 3: k3fs.admin.v1.Object.tags:type_name -> k3fs.admin.v1.Object.TagsEntry
 	1,  // 4: k3fs.admin.v1.Object.lock:type_name -> k3fs.admin.v1.Lock
 	2,  // 5: k3fs.admin.v1.Object.posix:type_name -> k3fs.admin.v1.Posix
-	18, // 6: k3fs.admin.v1.Lock.retain_until:type_name -> google.protobuf.Timestamp
-	18, // 7: k3fs.admin.v1.Posix.modified:type_name -> google.protobuf.Timestamp
-	18, // 8: k3fs.admin.v1.Posix.changed:type_name -> google.protobuf.Timestamp
-	18, // 9: k3fs.admin.v1.Posix.accessed:type_name -> google.protobuf.Timestamp
-	18, // 10: k3fs.admin.v1.Posix.born:type_name -> google.protobuf.Timestamp
-	17, // 11: k3fs.admin.v1.Posix.xattrs:type_name -> k3fs.admin.v1.Posix.XattrsEntry
+	25, // 6: k3fs.admin.v1.Lock.retain_until:type_name -> google.protobuf.Timestamp
+	25, // 7: k3fs.admin.v1.Posix.modified:type_name -> google.protobuf.Timestamp
+	25, // 8: k3fs.admin.v1.Posix.changed:type_name -> google.protobuf.Timestamp
+	25, // 9: k3fs.admin.v1.Posix.accessed:type_name -> google.protobuf.Timestamp
+	25, // 10: k3fs.admin.v1.Posix.born:type_name -> google.protobuf.Timestamp
+	24, // 11: k3fs.admin.v1.Posix.xattrs:type_name -> k3fs.admin.v1.Posix.XattrsEntry
 	0,  // 12: k3fs.admin.v1.ListObjectsResponse.objects:type_name -> k3fs.admin.v1.Object
 	0,  // 13: k3fs.admin.v1.GetObjectResponse.object:type_name -> k3fs.admin.v1.Object
-	18, // 14: k3fs.admin.v1.Version.last_modified:type_name -> google.protobuf.Timestamp
+	25, // 14: k3fs.admin.v1.Version.last_modified:type_name -> google.protobuf.Timestamp
 	9,  // 15: k3fs.admin.v1.ListVersionsResponse.versions:type_name -> k3fs.admin.v1.Version
-	3,  // 16: k3fs.admin.v1.ObjectService.ListObjects:input_type -> k3fs.admin.v1.ListObjectsRequest
-	5,  // 17: k3fs.admin.v1.ObjectService.GetObject:input_type -> k3fs.admin.v1.GetObjectRequest
-	7,  // 18: k3fs.admin.v1.ObjectService.DeleteObject:input_type -> k3fs.admin.v1.DeleteObjectRequest
-	10, // 19: k3fs.admin.v1.ObjectService.ListVersions:input_type -> k3fs.admin.v1.ListVersionsRequest
-	12, // 20: k3fs.admin.v1.ObjectService.RestoreVersion:input_type -> k3fs.admin.v1.RestoreVersionRequest
-	4,  // 21: k3fs.admin.v1.ObjectService.ListObjects:output_type -> k3fs.admin.v1.ListObjectsResponse
-	6,  // 22: k3fs.admin.v1.ObjectService.GetObject:output_type -> k3fs.admin.v1.GetObjectResponse
-	8,  // 23: k3fs.admin.v1.ObjectService.DeleteObject:output_type -> k3fs.admin.v1.DeleteObjectResponse
-	11, // 24: k3fs.admin.v1.ObjectService.ListVersions:output_type -> k3fs.admin.v1.ListVersionsResponse
-	13, // 25: k3fs.admin.v1.ObjectService.RestoreVersion:output_type -> k3fs.admin.v1.RestoreVersionResponse
-	21, // [21:26] is the sub-list for method output_type
-	16, // [16:21] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	25, // 16: k3fs.admin.v1.Share.created:type_name -> google.protobuf.Timestamp
+	25, // 17: k3fs.admin.v1.Share.expires:type_name -> google.protobuf.Timestamp
+	26, // 18: k3fs.admin.v1.ShareObjectRequest.life:type_name -> google.protobuf.Duration
+	14, // 19: k3fs.admin.v1.ShareObjectResponse.share:type_name -> k3fs.admin.v1.Share
+	14, // 20: k3fs.admin.v1.ListSharesResponse.shares:type_name -> k3fs.admin.v1.Share
+	3,  // 21: k3fs.admin.v1.ObjectService.ListObjects:input_type -> k3fs.admin.v1.ListObjectsRequest
+	5,  // 22: k3fs.admin.v1.ObjectService.GetObject:input_type -> k3fs.admin.v1.GetObjectRequest
+	7,  // 23: k3fs.admin.v1.ObjectService.DeleteObject:input_type -> k3fs.admin.v1.DeleteObjectRequest
+	10, // 24: k3fs.admin.v1.ObjectService.ListVersions:input_type -> k3fs.admin.v1.ListVersionsRequest
+	12, // 25: k3fs.admin.v1.ObjectService.RestoreVersion:input_type -> k3fs.admin.v1.RestoreVersionRequest
+	15, // 26: k3fs.admin.v1.ObjectService.ShareObject:input_type -> k3fs.admin.v1.ShareObjectRequest
+	17, // 27: k3fs.admin.v1.ObjectService.ListShares:input_type -> k3fs.admin.v1.ListSharesRequest
+	19, // 28: k3fs.admin.v1.ObjectService.RevokeShare:input_type -> k3fs.admin.v1.RevokeShareRequest
+	4,  // 29: k3fs.admin.v1.ObjectService.ListObjects:output_type -> k3fs.admin.v1.ListObjectsResponse
+	6,  // 30: k3fs.admin.v1.ObjectService.GetObject:output_type -> k3fs.admin.v1.GetObjectResponse
+	8,  // 31: k3fs.admin.v1.ObjectService.DeleteObject:output_type -> k3fs.admin.v1.DeleteObjectResponse
+	11, // 32: k3fs.admin.v1.ObjectService.ListVersions:output_type -> k3fs.admin.v1.ListVersionsResponse
+	13, // 33: k3fs.admin.v1.ObjectService.RestoreVersion:output_type -> k3fs.admin.v1.RestoreVersionResponse
+	16, // 34: k3fs.admin.v1.ObjectService.ShareObject:output_type -> k3fs.admin.v1.ShareObjectResponse
+	18, // 35: k3fs.admin.v1.ObjectService.ListShares:output_type -> k3fs.admin.v1.ListSharesResponse
+	20, // 36: k3fs.admin.v1.ObjectService.RevokeShare:output_type -> k3fs.admin.v1.RevokeShareResponse
+	29, // [29:37] is the sub-list for method output_type
+	21, // [21:29] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_k3fs_admin_v1_objects_proto_init() }
@@ -1265,7 +1731,7 @@ func file_k3fs_admin_v1_objects_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_k3fs_admin_v1_objects_proto_rawDesc), len(file_k3fs_admin_v1_objects_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

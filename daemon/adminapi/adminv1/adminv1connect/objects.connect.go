@@ -47,6 +47,15 @@ const (
 	// ObjectServiceRestoreVersionProcedure is the fully-qualified name of the ObjectService's
 	// RestoreVersion RPC.
 	ObjectServiceRestoreVersionProcedure = "/k3fs.admin.v1.ObjectService/RestoreVersion"
+	// ObjectServiceShareObjectProcedure is the fully-qualified name of the ObjectService's ShareObject
+	// RPC.
+	ObjectServiceShareObjectProcedure = "/k3fs.admin.v1.ObjectService/ShareObject"
+	// ObjectServiceListSharesProcedure is the fully-qualified name of the ObjectService's ListShares
+	// RPC.
+	ObjectServiceListSharesProcedure = "/k3fs.admin.v1.ObjectService/ListShares"
+	// ObjectServiceRevokeShareProcedure is the fully-qualified name of the ObjectService's RevokeShare
+	// RPC.
+	ObjectServiceRevokeShareProcedure = "/k3fs.admin.v1.ObjectService/RevokeShare"
 )
 
 // ObjectServiceClient is a client for the k3fs.admin.v1.ObjectService service.
@@ -61,6 +70,13 @@ type ObjectServiceClient interface {
 	ListVersions(context.Context, *connect.Request[adminv1.ListVersionsRequest]) (*connect.Response[adminv1.ListVersionsResponse], error)
 	// RestoreVersion makes what an object was in a version its newest. No data is copied.
 	RestoreVersion(context.Context, *connect.Request[adminv1.RestoreVersionRequest]) (*connect.Response[adminv1.RestoreVersionResponse], error)
+	// ShareObject makes a link by which anybody may read an object for a while, with the permissions that the caller's
+	// account has when the link is used. The caller must be able to read it, with an access key of its own.
+	ShareObject(context.Context, *connect.Request[adminv1.ShareObjectRequest]) (*connect.Response[adminv1.ShareObjectResponse], error)
+	// ListShares lists the tenant's links that are not over, by id.
+	ListShares(context.Context, *connect.Request[adminv1.ListSharesRequest]) (*connect.Response[adminv1.ListSharesResponse], error)
+	// RevokeShare ends one link of the tenant, or all of them.
+	RevokeShare(context.Context, *connect.Request[adminv1.RevokeShareRequest]) (*connect.Response[adminv1.RevokeShareResponse], error)
 }
 
 // NewObjectServiceClient constructs a client for the k3fs.admin.v1.ObjectService service. By
@@ -107,6 +123,25 @@ func NewObjectServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(objectServiceMethods.ByName("RestoreVersion")),
 			connect.WithClientOptions(opts...),
 		),
+		shareObject: connect.NewClient[adminv1.ShareObjectRequest, adminv1.ShareObjectResponse](
+			httpClient,
+			baseURL+ObjectServiceShareObjectProcedure,
+			connect.WithSchema(objectServiceMethods.ByName("ShareObject")),
+			connect.WithClientOptions(opts...),
+		),
+		listShares: connect.NewClient[adminv1.ListSharesRequest, adminv1.ListSharesResponse](
+			httpClient,
+			baseURL+ObjectServiceListSharesProcedure,
+			connect.WithSchema(objectServiceMethods.ByName("ListShares")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		revokeShare: connect.NewClient[adminv1.RevokeShareRequest, adminv1.RevokeShareResponse](
+			httpClient,
+			baseURL+ObjectServiceRevokeShareProcedure,
+			connect.WithSchema(objectServiceMethods.ByName("RevokeShare")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -117,6 +152,9 @@ type objectServiceClient struct {
 	deleteObject   *connect.Client[adminv1.DeleteObjectRequest, adminv1.DeleteObjectResponse]
 	listVersions   *connect.Client[adminv1.ListVersionsRequest, adminv1.ListVersionsResponse]
 	restoreVersion *connect.Client[adminv1.RestoreVersionRequest, adminv1.RestoreVersionResponse]
+	shareObject    *connect.Client[adminv1.ShareObjectRequest, adminv1.ShareObjectResponse]
+	listShares     *connect.Client[adminv1.ListSharesRequest, adminv1.ListSharesResponse]
+	revokeShare    *connect.Client[adminv1.RevokeShareRequest, adminv1.RevokeShareResponse]
 }
 
 // ListObjects calls k3fs.admin.v1.ObjectService.ListObjects.
@@ -144,6 +182,21 @@ func (c *objectServiceClient) RestoreVersion(ctx context.Context, req *connect.R
 	return c.restoreVersion.CallUnary(ctx, req)
 }
 
+// ShareObject calls k3fs.admin.v1.ObjectService.ShareObject.
+func (c *objectServiceClient) ShareObject(ctx context.Context, req *connect.Request[adminv1.ShareObjectRequest]) (*connect.Response[adminv1.ShareObjectResponse], error) {
+	return c.shareObject.CallUnary(ctx, req)
+}
+
+// ListShares calls k3fs.admin.v1.ObjectService.ListShares.
+func (c *objectServiceClient) ListShares(ctx context.Context, req *connect.Request[adminv1.ListSharesRequest]) (*connect.Response[adminv1.ListSharesResponse], error) {
+	return c.listShares.CallUnary(ctx, req)
+}
+
+// RevokeShare calls k3fs.admin.v1.ObjectService.RevokeShare.
+func (c *objectServiceClient) RevokeShare(ctx context.Context, req *connect.Request[adminv1.RevokeShareRequest]) (*connect.Response[adminv1.RevokeShareResponse], error) {
+	return c.revokeShare.CallUnary(ctx, req)
+}
+
 // ObjectServiceHandler is an implementation of the k3fs.admin.v1.ObjectService service.
 type ObjectServiceHandler interface {
 	// ListObjects lists keys in S3's order.
@@ -156,6 +209,13 @@ type ObjectServiceHandler interface {
 	ListVersions(context.Context, *connect.Request[adminv1.ListVersionsRequest]) (*connect.Response[adminv1.ListVersionsResponse], error)
 	// RestoreVersion makes what an object was in a version its newest. No data is copied.
 	RestoreVersion(context.Context, *connect.Request[adminv1.RestoreVersionRequest]) (*connect.Response[adminv1.RestoreVersionResponse], error)
+	// ShareObject makes a link by which anybody may read an object for a while, with the permissions that the caller's
+	// account has when the link is used. The caller must be able to read it, with an access key of its own.
+	ShareObject(context.Context, *connect.Request[adminv1.ShareObjectRequest]) (*connect.Response[adminv1.ShareObjectResponse], error)
+	// ListShares lists the tenant's links that are not over, by id.
+	ListShares(context.Context, *connect.Request[adminv1.ListSharesRequest]) (*connect.Response[adminv1.ListSharesResponse], error)
+	// RevokeShare ends one link of the tenant, or all of them.
+	RevokeShare(context.Context, *connect.Request[adminv1.RevokeShareRequest]) (*connect.Response[adminv1.RevokeShareResponse], error)
 }
 
 // NewObjectServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -198,6 +258,25 @@ func NewObjectServiceHandler(svc ObjectServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(objectServiceMethods.ByName("RestoreVersion")),
 		connect.WithHandlerOptions(opts...),
 	)
+	objectServiceShareObjectHandler := connect.NewUnaryHandler(
+		ObjectServiceShareObjectProcedure,
+		svc.ShareObject,
+		connect.WithSchema(objectServiceMethods.ByName("ShareObject")),
+		connect.WithHandlerOptions(opts...),
+	)
+	objectServiceListSharesHandler := connect.NewUnaryHandler(
+		ObjectServiceListSharesProcedure,
+		svc.ListShares,
+		connect.WithSchema(objectServiceMethods.ByName("ListShares")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	objectServiceRevokeShareHandler := connect.NewUnaryHandler(
+		ObjectServiceRevokeShareProcedure,
+		svc.RevokeShare,
+		connect.WithSchema(objectServiceMethods.ByName("RevokeShare")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/k3fs.admin.v1.ObjectService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ObjectServiceListObjectsProcedure:
@@ -210,6 +289,12 @@ func NewObjectServiceHandler(svc ObjectServiceHandler, opts ...connect.HandlerOp
 			objectServiceListVersionsHandler.ServeHTTP(w, r)
 		case ObjectServiceRestoreVersionProcedure:
 			objectServiceRestoreVersionHandler.ServeHTTP(w, r)
+		case ObjectServiceShareObjectProcedure:
+			objectServiceShareObjectHandler.ServeHTTP(w, r)
+		case ObjectServiceListSharesProcedure:
+			objectServiceListSharesHandler.ServeHTTP(w, r)
+		case ObjectServiceRevokeShareProcedure:
+			objectServiceRevokeShareHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -237,4 +322,16 @@ func (UnimplementedObjectServiceHandler) ListVersions(context.Context, *connect.
 
 func (UnimplementedObjectServiceHandler) RestoreVersion(context.Context, *connect.Request[adminv1.RestoreVersionRequest]) (*connect.Response[adminv1.RestoreVersionResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.ObjectService.RestoreVersion is not implemented"))
+}
+
+func (UnimplementedObjectServiceHandler) ShareObject(context.Context, *connect.Request[adminv1.ShareObjectRequest]) (*connect.Response[adminv1.ShareObjectResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.ObjectService.ShareObject is not implemented"))
+}
+
+func (UnimplementedObjectServiceHandler) ListShares(context.Context, *connect.Request[adminv1.ListSharesRequest]) (*connect.Response[adminv1.ListSharesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.ObjectService.ListShares is not implemented"))
+}
+
+func (UnimplementedObjectServiceHandler) RevokeShare(context.Context, *connect.Request[adminv1.RevokeShareRequest]) (*connect.Response[adminv1.RevokeShareResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.ObjectService.RevokeShare is not implemented"))
 }
