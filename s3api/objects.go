@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -90,17 +91,23 @@ func (q *request) getObject() error {
 	if err != nil {
 		return err
 	}
+	before := maps.Clone(q.w.Header())
 	q.describe(info, !partial)
-	status := q.rangeHeaders(info.Size, off, length, partial)
-	q.w.WriteHeader(status)
-	q.w.WriteHeaderNow()
+	q.w.WriteHeader(q.rangeHeaders(info.Size, off, length, partial)) // goes with the first bytes
 	if _, err := o.WriteRange(q.ctx(), q.bodyWriter(), off, length); err != nil {
+		if !q.w.Written() && q.ctx().Err() == nil {
+			h := q.w.Header()
+			clear(h)
+			maps.Copy(h, before)
+			return err
+		}
 		if q.ctx().Err() == nil {
 			q.s.o.Logger.Error("s3: an answer broke off", "request", q.id, "error", err)
 		}
 		// The status is sent: cutting the connection is the only way to tell.
 		panic(http.ErrAbortHandler)
 	}
+	q.w.WriteHeaderNow()
 	return nil
 }
 
