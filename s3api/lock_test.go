@@ -163,3 +163,28 @@ func TestLockOfAnExistingBucket(t *testing.T) {
 	w.refuse(409, "BucketNotEmpty", "DELETE", "/bucket", "", nil)
 	require.Equal(t, "after", w.want(200, "GET", "/bucket/k?versionId="+after, "", nil))
 }
+
+// The fields of a browser's form lock as the headers of a PUT do, and only if the form's policy allows them.
+func TestLockByForm(t *testing.T) {
+	w := newWorld(t)
+	w.want(200, "PUT", "/bucket", "", h("x-amz-bucket-object-lock-enabled", "true"))
+	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	fields := [][2]string{{"key", "k"}, {"x-amz-object-lock-mode", "COMPLIANCE"}, {"x-amz-object-lock-retain-until-date", until},
+		{"x-amz-object-lock-legal-hold", "ON"}}
+	conditions := []any{}
+	for _, f := range fields {
+		conditions = append(conditions, map[string]string{f[0]: f[1]})
+	}
+	res, text := w.post(w.form(conditions, fields...))
+	require.Equal(t, 204, res.StatusCode, text)
+	got := w.headers(200, "HEAD", "/bucket/k", "", nil)
+	require.Equal(t, []string{"COMPLIANCE", "ON"}, []string{got.Get(lockModeHeader), got.Get(legalHoldHeader)})
+	w.refuse(403, "AccessDenied", "DELETE", "/bucket/k?versionId="+got.Get("X-Amz-Version-Id"), "", h("x-amz-bypass-governance-retention", "true"))
+
+	res, text = w.post(w.form(conditions[:1], fields...))
+	require.Equal(t, 403, res.StatusCode, "fields that no condition names: %s", text)
+	alone := append([][2]string{}, fields[:2]...)
+	res, text = w.post(w.form(conditions[:2], alone...))
+	require.Equal(t, 400, res.StatusCode, "a mode without a date: %s", text)
+	require.Equal(t, got.Get("X-Amz-Version-Id"), w.headers(200, "HEAD", "/bucket/k", "", nil).Get("X-Amz-Version-Id"), "what was refused put nothing")
+}

@@ -4,11 +4,13 @@
 package clients
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 
 	"k3fs/e2e/harness"
@@ -68,6 +70,19 @@ func TestBoto3(t *testing.T) {
 func TestRclone(t *testing.T) {
 	harness.NeedTools(t, "bash", "rclone")
 	walk(t, harness.Start(t, harness.Options{}), "bash", testdata(t, "rclone.sh"), "rclone")
+}
+
+// rclone can't lock anything itself, so the buckets are made for it.
+func TestRcloneLocks(t *testing.T) {
+	harness.NeedTools(t, "bash", "rclone")
+	d, ctx := harness.Start(t, harness.Options{}), context.Background()
+	c := minioClient(t, d)
+	require.NoError(t, c.MakeBucket(ctx, "rclone-locked", minio.MakeBucketOptions{ObjectLocking: true}))
+	mode, days, unit := minio.Governance, uint(2), minio.Days
+	require.NoError(t, c.SetObjectLockConfig(ctx, "rclone-locked", &mode, &days, &unit))
+	require.NoError(t, c.MakeBucket(ctx, "rclone-plain", minio.MakeBucketOptions{}))
+	require.NoError(t, c.EnableVersioning(ctx, "rclone-plain"))
+	walk(t, d, "bash", testdata(t, "rclone-locks.sh"), "rclone-locked", "rclone-plain")
 }
 
 func TestS3cmd(t *testing.T) {

@@ -127,14 +127,19 @@ func TestWrongCredentials(t *testing.T) {
 	}
 }
 
-// TestMinioGoLocks walks minio-go through versions, retention and legal hold.
-func TestMinioGoLocks(t *testing.T) {
-	d := harness.Start(t, harness.Options{})
-	ctx, bucket := context.Background(), "minio-locks"
+func minioClient(t *testing.T, d *harness.Daemon) *minio.Client {
+	t.Helper()
 	c, err := minio.New(d.S3, &minio.Options{
 		Creds: credentials.NewStaticV4(harness.AccessKey, harness.SecretKey, ""), Region: harness.Region, MaxRetries: 1,
 	})
 	require.NoError(t, err)
+	return c
+}
+
+// TestMinioGoLocks walks minio-go through versions, retention and legal hold.
+func TestMinioGoLocks(t *testing.T) {
+	d := harness.Start(t, harness.Options{})
+	ctx, bucket, c := context.Background(), "minio-locks", minioClient(t, d)
 	require.NoError(t, c.MakeBucket(ctx, bucket, minio.MakeBucketOptions{ObjectLocking: true}))
 	mode, days, unit := minio.Governance, uint(2), minio.Days
 	require.NoError(t, c.SetObjectLockConfig(ctx, bucket, &mode, &days, &unit))

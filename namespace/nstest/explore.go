@@ -70,7 +70,7 @@ type Options struct {
 func Explore(t testing.TB, o Options) int { return explore(t, NewWorld(t), o) }
 
 func explore(t testing.TB, w *World, o Options) int {
-	x := &explorer{t: t, rng: rand.New(rand.NewPCG(o.Seed, 1)), w: w, now: state{}, history: []state{{}}, versioned: o.Versioned, known: tags{}}
+	x := &explorer{t: t, rng: rand.New(rand.NewPCG(o.Seed, 1)), w: w, now: state{}, versioned: o.Versioned, known: tags{}}
 	if o.Within == 0 {
 		o.Within = 4
 	}
@@ -82,6 +82,7 @@ func explore(t testing.TB, w *World, o Options) int {
 		require.NoError(t, w.View.ChangeLockConfig(context.Background(), bucket, namespace.LockConfig{}))
 		x.locked = true
 	}
+	x.history = []state{maps.Clone(x.recorded())}
 	for i := range o.Ops {
 		x.step(o)
 		if i%40 == 39 {
