@@ -16,20 +16,14 @@ func (d *Daemon) openIssuers() error {
 	if d.cfg.Issuers == "" {
 		return nil
 	}
-	var doc struct {
-		Issuers []oidc.Issuer `koanf:"issuer"`
-	}
-	err := readTables(d.cfg.Issuers, &doc)
-	if err == nil && len(doc.Issuers) == 0 {
-		err = fmt.Errorf("%s has no [[issuer]]", d.cfg.Issuers)
-	}
+	all, err := readIssuers(d.cfg.Issuers)
 	if err == nil {
-		d.issuers, err = oidc.New(doc.Issuers, oidc.Options{Directory: d.stores.tenancy, Logger: d.log})
+		d.issuers, err = oidc.New(all, oidc.Options{Directory: d.stores.tenancy, Logger: d.log})
 	}
 	if err != nil {
 		return &ConfigError{fmt.Errorf("issuers: %w", err)}
 	}
-	for _, one := range doc.Issuers {
+	for _, one := range all {
 		d.log.Info("identity provider", "issuer", one.URL, "audience", one.Audiences, "tenant", one.Tenant, "tenant_claim", one.TenantClaim)
 	}
 	return nil

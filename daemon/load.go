@@ -44,14 +44,20 @@ type Sources struct {
 // Load reads the configuration from its sources and validates it. Unknown keys are errors: a
 // misspelled limit is not to go unnoticed. Errors are *ConfigError.
 func Load(src Sources) (Config, error) {
+	cfg, _, err := load(src)
+	return cfg, err
+}
+
+// load is Load; what it returns beside says what was set, and where.
+func load(src Sources) (Config, *settings, error) {
 	cfg := Defaults()
-	k := koanf.New(".")
+	k := &settings{Koanf: koanf.New("."), from: map[string]string{}}
 	env := environment(src.Environ)
 	var failed [2]error
 	cfg.master, failed[0] = masterFromEnv(env, "K3FS_MASTER_KEY")
 	cfg.oldMaster, failed[1] = masterFromEnv(env, "K3FS_OLD_MASTER_KEY")
 	if err := errors.Join(failed[0], failed[1], loadFiles(k, src.File), loadEnv(k, env), loadFlags(k, src.Flags), loadSecrets(k, env)); err != nil {
-		return cfg, &ConfigError{err}
+		return cfg, k, &ConfigError{err}
 	}
 	err := k.UnmarshalWithConf("", &cfg, koanf.UnmarshalConf{DecoderConfig: &mapstructure.DecoderConfig{
 		Result: &cfg, WeaklyTypedInput: true, TagName: "koanf",
@@ -59,17 +65,31 @@ func Load(src Sources) (Config, error) {
 			mapstructure.StringToTimeDurationHookFunc(), mapstructure.StringToSliceHookFunc(","), mapstructure.TextUnmarshallerHookFunc()),
 	}})
 	if err != nil {
-		return cfg, &ConfigError{err}
+		return cfg, k, &ConfigError{err}
 	}
 	if cfg.MasterKey == "" && env["CREDENTIALS_DIRECTORY"] != "" {
 		if path := filepath.Join(env["CREDENTIALS_DIRECTORY"], masterCredential); exists(path) {
 			cfg.MasterKey = path
 		}
 	}
-	return cfg, cfg.Validate()
+	return cfg, k, cfg.Validate()
 }
 
-func loadFiles(k *koanf.Koanf, name string) error {
+// settings are what the sources say, and which of them said it last, by key.
+type settings struct {
+	*koanf.Koanf
+	from map[string]string
+}
+
+// add takes what a source says. from names the source of each key.
+func (s *settings) add(values map[string]any, from func(key string) string) error {
+	for key := range values {
+		s.from[key] = from(key)
+	}
+	return s.Load(confmap.Provider(values, "."), nil)
+}
+
+func loadFiles(k *settings, name string) error {
 	named := name != ""
 	if !named {
 		name = DefaultFile
@@ -91,7 +111,7 @@ func loadFiles(k *koanf.Koanf, name string) error {
 		if err := checkKeys(one, f); err != nil {
 			return err
 		}
-		if err := k.Merge(one); err != nil {
+		if err := k.add(one.All(), func(string) string { return f }); err != nil {
 			return fmt.Errorf("%s: %w", f, err)
 		}
 	}
@@ -100,8 +120,8 @@ func loadFiles(k *koanf.Koanf, name string) error {
 
 // loadEnv takes K3FS_DATA, K3FS_MASTER_KEY, K3FS_ACCOUNTS, and K3FS_SECTION__KEY for section.key. Other variables that
 // begin with K3FS_ are not for the daemon.
-func loadEnv(k *koanf.Koanf, env map[string]string) error {
-	values := map[string]any{}
+func loadEnv(k *settings, env map[string]string) error {
+	values, names := map[string]any{}, map[string]string{}
 	for name, value := range env {
 		rest, ok := strings.CutPrefix(name, "K3FS_")
 		if !ok || !strings.Contains(rest, "__") && !oneOf(rest, "DATA", "MASTER_KEY", "OLD_MASTER_KEY", "ACCOUNTS") {
@@ -111,26 +131,26 @@ func loadEnv(k *koanf.Koanf, env map[string]string) error {
 		if !known(key) {
 			return unknownKey(key, "environment variable "+name)
 		}
-		values[key] = value
+		values[key], names[key] = value, "environment variable "+name
 	}
-	return k.Load(confmap.Provider(values, "."), nil)
+	return k.add(values, func(key string) string { return names[key] })
 }
 
-func loadFlags(k *koanf.Koanf, flags map[string]any) error {
+func loadFlags(k *settings, flags map[string]any) error {
 	for key := range flags {
 		if !known(key) {
 			return unknownKey(key, "flags")
 		}
 	}
-	return k.Load(confmap.Provider(flags, "."), nil)
+	return k.add(flags, func(string) string { return "command line" })
 }
 
 // loadSecrets reads each secret from its variable, else the file that its variable names, else the
 // systemd credential.
-func loadSecrets(k *koanf.Koanf, env map[string]string) error {
-	values := map[string]any{}
+func loadSecrets(k *settings, env map[string]string) error {
+	values, names := map[string]any{}, map[string]string{}
 	for _, s := range secretSources {
-		direct, fileName := env[s.env], env[s.env+"_FILE"]
+		direct, fileName, from := env[s.env], env[s.env+"_FILE"], "environment variable "+s.env
 		if direct != "" && fileName != "" {
 			return fmt.Errorf("both %s and %s_FILE are set; unset one", s.env, s.env)
 		}
@@ -144,13 +164,13 @@ func loadSecrets(k *koanf.Koanf, env map[string]string) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", s.key, err)
 			}
-			direct = text
+			direct, from = text, fileName
 		}
 		if direct != "" {
-			values[s.key] = direct
+			values[s.key], names[s.key] = direct, from
 		}
 	}
-	return k.Load(confmap.Provider(values, "."), nil)
+	return k.add(values, func(key string) string { return names[key] })
 }
 
 func readSecret(name string) (string, error) {

@@ -40,20 +40,8 @@ Without them credentials are made once, and kept in root-credentials in the data
 		Example: "  k3fs serve --data /var/lib/k3fs --mount /mnt/k3fs",
 		Args:    noArgs,
 	}
-	def := daemon.Defaults()
 	f := cmd.Flags()
-	file := f.String("config", "", "configuration file (default "+daemon.DefaultFile+", if it exists)")
-	f.String("data", "", "directory of everything that k3fs stores")
-	f.String("master-key", "", "file of the master key (default master.key in the data directory)")
-	f.String("accounts", "", "file of accounts to make at the start")
-	f.String("s3", def.S3.Listen, "address of the S3 endpoint; empty for none")
-	f.String("region", def.S3.Region, "region that the S3 endpoint says it is")
-	f.String("tls", "", `"self": speak TLS on the S3 endpoint, with a self-signed certificate kept in the data directory`)
-	f.String("domain", "", "domain under which buckets are host names (bucket.DOMAIN); a comma between several")
-	f.String("admin", def.Admin.Listen, "address of health, metrics and the admin API; empty for none")
-	f.String("mount", "", "directory to mount at; empty for none")
-	f.String("log-level", def.Log.Level, "debug, info, warn or error")
-	f.String("log-format", def.Log.Format, "text, json, or auto: text on a terminal")
+	file := serveFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		load := func() (daemon.Config, error) {
 			return daemon.Load(daemon.Sources{File: *file, Environ: os.Environ(), Flags: given(f)})
@@ -71,6 +59,24 @@ Without them credentials are made once, and kept in root-credentials in the data
 		return daemon.Run(cmd.Context(), cfg, version, log)
 	}
 	return cmd
+}
+
+// serveFlags adds those that set the configuration, and returns the one that names its file.
+func serveFlags(f *pflag.FlagSet) (file *string) {
+	def := daemon.Defaults()
+	file = f.String("config", "", "configuration file (default "+daemon.DefaultFile+", if it exists)")
+	f.String("data", "", "directory of everything that k3fs stores")
+	f.String("master-key", "", "file of the master key (default master.key in the data directory)")
+	f.String("accounts", "", "file of accounts to make at the start")
+	f.String("s3", def.S3.Listen, "address of the S3 endpoint; empty for none")
+	f.String("region", def.S3.Region, "region that the S3 endpoint says it is")
+	f.String("tls", "", `"self": speak TLS on the S3 endpoint, with a self-signed certificate kept in the data directory`)
+	f.String("domain", "", "domain under which buckets are host names (bucket.DOMAIN); a comma between several")
+	f.String("admin", def.Admin.Listen, "address of health, metrics and the admin API; empty for none")
+	f.String("mount", "", "directory to mount at; empty for none")
+	f.String("log-level", def.Log.Level, "debug, info, warn or error")
+	f.String("log-format", def.Log.Format, "text, json, or auto: text on a terminal")
+	return file
 }
 
 // given returns the flags on the command line, by configuration key.
