@@ -22,6 +22,8 @@ type tocShard struct {
 	room  int64
 	byKey map[frameKey]*list.Element // of *toc
 	order list.List                  // most recently used first
+
+	hits, misses uint64 // of get
 }
 
 func newTOCCache(bound int64) *tocCache {
@@ -44,10 +46,23 @@ func (c *tocCache) get(k frameKey) *toc {
 	defer s.mu.Unlock()
 	el := s.byKey[k]
 	if el == nil {
+		s.misses++
 		return nil
 	}
+	s.hits++
 	s.order.MoveToFront(el)
 	return el.Value.(*toc)
+}
+
+// used says how often get found what it looked for, and how often not.
+func (c *tocCache) used() (hits, misses uint64) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		hits, misses = hits+s.hits, misses+s.misses
+		s.mu.Unlock()
+	}
+	return hits, misses
 }
 
 func (c *tocCache) put(k frameKey, t *toc) {

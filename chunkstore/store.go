@@ -242,6 +242,8 @@ type Usage struct {
 	Segments int
 
 	Appended, Read, Freed uint64 // plaintext
+
+	CacheHits, CacheMisses uint64 // of the checksums of blocks that readers need (Options.TagCache)
 }
 
 // Usage returns the store's usage. Total and Free are zero if the file system does not say.
@@ -250,9 +252,11 @@ func (s *Store) Usage() Usage {
 	if err != nil {
 		s.log.Warn("free space unknown", "dir", s.dir, "err", err)
 	}
+	hits, misses := s.tocs.used()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return Usage{
+		CacheHits: hits, CacheMisses: misses,
 		Total: total, Free: free, LowWater: s.opts.LowWater, Segments: len(s.segments),
 		Appended: s.appended.Load(), Read: s.read.Load(), Freed: s.freed.Load(),
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"k3fs/fusefs"
+	"k3fs/metastore/badgerkv"
 	"k3fs/s3api"
 	"k3fs/tenancy"
 )
@@ -156,13 +157,17 @@ var (
 	metaKeys      = prometheus.NewDesc("k3fs_meta_keys_total", "Keys that they wrote.", nil, nil)
 	metaSeconds   = prometheus.NewDesc("k3fs_meta_sync_seconds_total", "Time spent on batches: syncing the data that they refer to, and writing them.", []string{"step"}, nil)
 	metaUnflushed = prometheus.NewDesc("k3fs_meta_unflushed_bytes", "Bytes of metadata that are not durable yet.", nil, nil)
+	metaTables    = prometheus.NewDesc("k3fs_meta_tables", "Badger's tables.", nil, nil)
+	metaTableSize = prometheus.NewDesc("k3fs_meta_table_bytes", "Bytes of them on disk.", nil, nil)
+	cacheLookups  = prometheus.NewDesc("k3fs_cache_lookups_total", "Look-ups in a cache, by what became of them.", []string{"cache", "result"}, nil)
 	storeStopped  = prometheus.NewDesc("k3fs_stopped", "1 once a write to the disk failed or the mount is gone.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (usageCollector) Describe(c chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{diskTotal, diskFree, diskLow, segments, chunkMoved,
-		metaBatches, metaKeys, metaSeconds, metaUnflushed, storeStopped} {
+		metaBatches, metaKeys, metaSeconds, metaUnflushed,
+		metaTables, metaTableSize, cacheLookups, storeStopped} {
 		c <- desc
 	}
 }
@@ -189,6 +194,13 @@ func (u usageCollector) Collect(c chan<- prometheus.Metric) {
 	count(metaSeconds, kv.Barrier.Seconds(), "data")
 	count(metaSeconds, kv.Commit.Seconds(), "metadata")
 	gauge(metaUnflushed, float64(kv.Unflushed))
+	gauge(metaTables, float64(kv.Tables))
+	gauge(metaTableSize, float64(kv.TableBytes))
+	for name, of := range map[string]badgerkv.Cache{"meta_block": kv.Blocks, "meta_index": kv.Indexes,
+		"chunk_tags": {Hits: now.CacheHits, Misses: now.CacheMisses}} {
+		count(cacheLookups, float64(of.Hits), name, "hit")
+		count(cacheLookups, float64(of.Misses), name, "miss")
+	}
 	stopped := 0.0
 	if u.d.health.Failed() != nil {
 		stopped = 1
