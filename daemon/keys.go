@@ -81,7 +81,8 @@ type locked struct {
 	service keyservice.Service // nil: none
 	from    tenancy.Lock       // the lock of before, which is to be changed for lock; nil: it is right
 
-	rotating sync.Mutex // held while the lock is changed or read, once the daemon serves
+	rotating sync.Mutex // held over a rotation, which alone changes lock once the daemon serves; taken before mu
+	mu       sync.Mutex // held while that changes lock, and while others read it
 }
 
 // nodeKeys opens the node's keys. With make it makes what is missing where no data is yet that another key sealed.
@@ -246,7 +247,9 @@ func (d *Daemon) RotateNodeKeys(ctx context.Context, who tenancy.Principal) erro
 	if m, is := r.New.(*tenancy.Master); is {
 		l.master = m
 	}
+	l.mu.Lock()
 	l.lock = r.New
+	l.mu.Unlock()
 	d.log.Warn("the node's keys have a new lock: keep a copy of the master key elsewhere", "lock", l.lock.Name())
 	return v.NoteNodeKeys(ctx, "node.key.rotated", "the lock of the node's keys: "+l.lock.Name())
 }
@@ -270,9 +273,10 @@ func (d *Daemon) NodeKeyState(ctx context.Context, who tenancy.Principal) (s Nod
 	if err := d.stores.tenancy.Allow(who, tenancy.RotateNodeKeys, tenancy.Resource{}); err != nil {
 		return s, err
 	}
-	d.stores.locked.rotating.Lock()
-	s.Lock = d.stores.locked.lock.Name()
-	d.stores.locked.rotating.Unlock()
+	l := d.stores.locked
+	l.mu.Lock()
+	s.Lock = l.lock.Name()
+	l.mu.Unlock()
 	s.Rotating = d.stores.tenancy.Rotating()
 	if s.Service, err = d.stores.tenancy.KeyService(ctx); err != nil {
 		s.Trouble = err.Error()
