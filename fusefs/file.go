@@ -14,12 +14,11 @@ import (
 // maxRequest is the most bytes one READ or WRITE carries. Larger requests were slower when buffered.
 const maxRequest = 1 << 20
 
-// openFlags translates those of open(2). Where O_APPEND writes is the kernel's business (package comment),
-// and what can be written can be read.
+// openFlags translates those of open(2). Where O_APPEND writes is the kernel's business (package comment).
 func openFlags(flags uint32) namespace.OpenFlags {
 	write := flags&syscall.O_ACCMODE != syscall.O_RDONLY
 	return namespace.OpenFlags{
-		Read:   true,
+		Read:   flags&syscall.O_ACCMODE != syscall.O_WRONLY,
 		Write:  write,
 		Append: write && flags&syscall.O_APPEND != 0,
 		Trunc:  flags&syscall.O_TRUNC != 0,
@@ -136,8 +135,8 @@ func (d *door) Write(c <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, 
 		defer d.kernel.InodeNotify(in.NodeId, int64(in.Offset), int64(len(data)))
 	}
 	n, err := f.WriteAt(background, data, int64(in.Offset))
-	if err != nil && in.WriteFlags&fuse.WRITE_CACHE != 0 && kindOf(err) == namespace.QuotaExceeded {
-		d.unwritten.refuse(in.NodeId)
+	if k := kindOf(err); err != nil && in.WriteFlags&fuse.WRITE_CACHE != 0 && (k == namespace.QuotaExceeded || k == namespace.Access) {
+		d.unwritten.refuse(in.NodeId, d.status(err))
 		return uint32(len(data)), fuse.OK
 	}
 	if err != nil {
@@ -195,7 +194,7 @@ func (d *door) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	}
 	s := d.killable(in.Pid, &f.underWay, func() error { return f.Fsync(background) })
 	if s == fuse.OK {
-		s = d.unwritten.quota(in.NodeId, false)
+		s = d.unwritten.why(in.NodeId, false)
 	}
 	return s
 }
@@ -208,7 +207,7 @@ func (d *door) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	}
 	s := d.flush(f, in)
 	if s == fuse.OK && f.write {
-		s = d.unwritten.quota(in.NodeId, true)
+		s = d.unwritten.why(in.NodeId, true)
 	}
 	return s
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -132,28 +131,29 @@ func (w *writers) all() []namespace.Ino {
 type unwritten struct {
 	some atomic.Int64 // how many there are
 	all  sync.Map     // uint64 node to nothing
-	over sync.Map     // uint64 node to nothing: a quota refused what its cache held, and close(2) has not said so yet
+	over sync.Map     // uint64 node to fuse.Status: why its cache was refused, which close(2) has not said yet
 }
 
-// refuse notes that a quota refused what the kernel wrote back. As the answer to that close(2) would make EIO of it.
-func (u *unwritten) refuse(node uint64) {
-	u.over.Store(node, nil)
+// refuse notes that a quota, or that a permission was taken away, refused what the kernel wrote back. As the answer to
+// that close(2) would make EIO of it.
+func (u *unwritten) refuse(node uint64, why fuse.Status) {
+	u.over.Store(node, why)
 	u.add(node)
 }
 
-// quota is EDQUOT if a quota refused what was written to a node, until it was said at a close.
-func (u *unwritten) quota(node uint64, closing bool) fuse.Status {
+// why is EDQUOT or EACCES if that is why what was written to a node was refused, until it was said at a close.
+func (u *unwritten) why(node uint64, closing bool) fuse.Status {
 	if u.some.Load() == 0 {
 		return fuse.OK
 	}
-	_, over := u.over.Load(node)
-	if over && closing {
+	why, refused := u.over.Load(node)
+	if !refused {
+		return fuse.OK
+	}
+	if closing {
 		u.over.Delete(node)
 	}
-	if over {
-		return fuse.Status(syscall.EDQUOT)
-	}
-	return fuse.OK
+	return why.(fuse.Status)
 }
 
 func (u *unwritten) add(node uint64) {

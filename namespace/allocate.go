@@ -5,7 +5,7 @@ import "context"
 // Allocate implements FileHandle (fallocate(2)). Space is looked for but not kept: every write goes to a new
 // place, also one to bytes that were written before, so a reservation could not keep what ext4's does.
 func (h *handle) Allocate(ctx context.Context, mode AllocMode, keepSize bool, off, length int64) error {
-	err := h.usable(true)
+	err := h.permitted(ctx, true)
 	if err == nil {
 		err = h.f.allocate(ctx, h, mode, keepSize, off, length)
 	}

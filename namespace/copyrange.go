@@ -39,10 +39,10 @@ func (h *handle) CopyFrom(ctx context.Context, src FileHandle, srcOff, off, leng
 }
 
 func (h *handle) copyFrom(ctx context.Context, src *handle, srcOff, off, length int64) (int64, error) {
-	if err := h.usable(true); err != nil {
+	if err := h.permitted(ctx, true); err != nil {
 		return 0, err
 	}
-	if err := src.usable(false); err != nil {
+	if err := src.permitted(ctx, false); err != nil {
 		return 0, err
 	}
 	length = min(length, copyLength)

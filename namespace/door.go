@@ -127,7 +127,7 @@ type Objects interface {
 	CopyPart(ctx context.Context, srcBucket, srcKey string, o ReadOptions, off, length int64, bucket, key, id string, number int) (Part, error)
 	CompleteUpload(ctx context.Context, bucket, key, id string, parts []CompletePart, sums Checksums, c Conditions) (ObjectInfo, error)
 	AbortUpload(ctx context.Context, bucket, key, id string) error
-	ListParts(ctx context.Context, bucket, key, id string, after, limit int) (parts []Part, truncated bool, err error)
+	ListParts(ctx context.Context, bucket, key, id string, after, limit int) (u Upload, parts []Part, truncated bool, err error)
 	// ListUploads pages through uploads by key, then upload id, strictly after (afterKey, afterID);
 	// an empty afterID means after all uploads of afterKey.
 	ListUploads(ctx context.Context, bucket, prefix, delimiter, afterKey, afterID string, limit int) (UploadsPage, error)

@@ -73,6 +73,8 @@ type handle struct {
 	flags  OpenFlags
 	wrote  bool // guarded by f.mu: it counts in f.unflushed
 	closed atomic.Bool
+
+	mayRead, mayWrite atomic.Uint64 // the rules by which it was found so, see permitted
 }
 
 var _ FileHandle = (*handle)(nil)
@@ -147,6 +149,10 @@ func (v *View) Create(ctx context.Context, parent Ino, name string, n NewNode, f
 
 func (v *View) create(ctx context.Context, parent Ino, name string, n NewNode, flags OpenFlags) (Attr, *handle, error) {
 	n.Type = File
+	rules, err := v.rules()
+	if err != nil {
+		return Attr{}, nil, err
+	}
 	if err := v.fs.reserve(ctx); err != nil {
 		return Attr{}, nil, err
 	}
@@ -186,6 +192,7 @@ func (v *View) create(ctx context.Context, parent Ino, name string, n NewNode, f
 		return v.openExisting(ctx, old, flags)
 	}
 	h := &handle{v: v, f: f, flags: flags}
+	h.mayWrite.Store(rules)
 	f.mu.Lock()
 	if !f.loaded { // else someone found the name and opened the file before this came here
 		f.begin(rec, &layout{})
@@ -244,8 +251,15 @@ func (h *handle) open(ctx context.Context) error {
 	if h.flags.Write || h.flags.Append || h.flags.Trunc {
 		action = tenancy.PutObject
 	}
-	err := h.v.fs.kv.View(ctx, func(r metastore.Reader) error {
+	rules, err := h.v.rules()
+	if err != nil {
+		return err
+	}
+	err = h.v.fs.kv.View(ctx, func(r metastore.Reader) error {
 		n, err := h.v.inode(r, h.f.ino, action)
+		if err == nil && h.flags.Read && action == tenancy.PutObject {
+			err = h.v.allow(r, tenancy.GetObject, h.f.ino, n)
+		}
 		if err != nil {
 			return err
 		}
@@ -274,6 +288,10 @@ func (h *handle) open(ctx context.Context) error {
 			return err
 		}
 		h.dirty()
+	}
+	h.mayWrite.Store(rules)
+	if h.flags.Read {
+		h.mayRead.Store(rules)
 	}
 	h.join()
 	return nil
@@ -319,7 +337,7 @@ func (h *handle) usable(write bool) error {
 // ReadAt implements FileHandle (pread(2)). Whether the handle may read is not asked: a kernel with a
 // writeback cache also reads to complete a page that is written.
 func (h *handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	if err := h.usable(false); err != nil {
+	if err := h.permitted(ctx, false); err != nil {
 		return 0, fail("read", "", err)
 	}
 	n, err := h.f.read(ctx, p, off)
@@ -328,7 +346,7 @@ func (h *handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 
 // WriteAt implements FileHandle (pwrite(2)).
 func (h *handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
-	if err := h.usable(true); err != nil {
+	if err := h.permitted(ctx, true); err != nil {
 		return 0, fail("write", "", err)
 	}
 	n, err := h.f.write(ctx, h, p, off)
@@ -340,7 +358,7 @@ func (h *handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 
 // Append implements FileHandle (write(2) on an O_APPEND descriptor).
 func (h *handle) Append(ctx context.Context, p []byte) (int64, error) {
-	if err := h.usable(true); err != nil {
+	if err := h.permitted(ctx, true); err != nil {
 		return 0, fail("append", "", err)
 	}
 	off, err := h.f.appendTo(ctx, h, p)

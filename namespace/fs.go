@@ -29,6 +29,8 @@ const (
 type Authority interface {
 	chunkstore.Keyring
 	Allow(p tenancy.Principal, a tenancy.Action, r tenancy.Resource) error
+	// Standing reports whether p may do anything at all. What Allow has answered holds as long as rules stays.
+	Standing(p tenancy.Principal) (rules uint64, err error)
 }
 
 // Options say what a namespace stands on. KV, Chunks and Authority are required.
@@ -57,7 +59,8 @@ type FS struct {
 	next  atomic.Uint64 // the next free number
 	limit atomic.Uint64 // numbers below this are reserved
 
-	settings sync.Map // of Ino: the buckets that may have settings, see settings.go
+	rules    atomic.Uint64 // counts changes of the settings of buckets, see handle.permitted
+	settings sync.Map      // of Ino: the buckets that may have settings, see settings.go
 
 	locks    LockOptions
 	clock    *trusted.Clock

@@ -187,17 +187,20 @@ func scanParts(r metastore.Reader, up uploadID, after, page int, fn func(number 
 	})
 }
 
-// ListParts lists an upload's parts by number.
-func (v *View) ListParts(ctx context.Context, bucket, objectKey, id string, after, limit int) (parts []Part, truncated bool, err error) {
+// ListParts describes an upload, and lists its parts by number.
+func (v *View) ListParts(ctx context.Context, bucket, objectKey, id string, after, limit int) (u Upload, parts []Part, truncated bool, err error) {
 	err = v.fs.kv.View(ctx, func(r metastore.Reader) error {
 		parts, truncated = nil, false
 		b, err := v.openBucket(r, bucket, tenancy.ListUploadParts, objectKey)
 		if err != nil {
 			return err
 		}
-		up, _, err := findUpload(r, b, objectKey, id)
-		if err != nil || limit <= 0 {
+		up, rec, err := findUpload(r, b, objectKey, id)
+		if err != nil {
 			return err
+		}
+		if u = rec.upload(up); limit <= 0 {
+			return nil
 		}
 		return scanParts(r, up, after, limit+1, func(number int, rec *partRec) (bool, error) {
 			if truncated = len(parts) == limit; !truncated {
@@ -206,7 +209,7 @@ func (v *View) ListParts(ctx context.Context, bucket, objectKey, id string, afte
 			return !truncated, nil
 		})
 	})
-	return parts, truncated, fail("list parts", objectKey, err)
+	return u, parts, truncated, fail("list parts", objectKey, err)
 }
 
 // ListUploads lists uploads in progress by key, then by time.

@@ -22,6 +22,8 @@ func (*authority) Allow(p tenancy.Principal, a tenancy.Action, r tenancy.Resourc
 	return tenancy.Allow(p, a, r)
 }
 
+func (*authority) Standing(tenancy.Principal) (uint64, error) { return 1, nil }
+
 var (
 	alice = tenancy.Principal{Tenant: 1, Account: "root", Root: true}
 	bob   = tenancy.Principal{Tenant: 2, Account: "root", Root: true}

@@ -135,6 +135,7 @@ func (v *View) changeSettings(ctx context.Context, bucket string, a tenancy.Acti
 	if err := v.noteBucket(ctx, bucket, a); err != nil {
 		return err
 	}
+	defer v.fs.rules.Add(1)
 	return v.update(ctx, metastore.Durable, func(t *txn) error {
 		b, err := v.openBucket(t, bucket, a, "")
 		if err != nil {

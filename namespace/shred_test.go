@@ -130,7 +130,9 @@ func TestShred(t *testing.T) {
 	_, err = reader.(*objectReader).ReadAt(bg, make([]byte, 10), 0)
 	require.ErrorIs(t, err, tenancy.ErrNoKey)
 	_, err = h.ReadAt(bg, make([]byte, 10), 0)
-	requireKind(t, Unavailable, err)
+	requireKind(t, Access, err) // it is suspended
+	_, err = h.(*handle).f.read(bg, make([]byte, 10), 0)
+	requireKind(t, Unavailable, fail("read", "", err))
 	require.NoError(t, reader.Close())
 	require.NoError(t, h.Close(bg))
 	a.requireGone(t)

@@ -107,7 +107,7 @@ func (c *churn) step() {
 			return err
 		})},
 		{"complete", c.upload(func(b string, u Upload) error {
-			parts, _, err := c.w.ListParts(bg, b, u.Key, u.ID, 0, 10)
+			_, parts, _, err := c.w.ListParts(bg, b, u.Key, u.ID, 0, 10)
 			if err == nil {
 				var all []CompletePart
 				for _, p := range parts {

@@ -190,3 +190,38 @@ func TestMatrix(t *testing.T) {
 	require.Equal(t, before, w.state(), "nothing has changed")
 	t.Logf("%d askers, %d requests refused, %d served", len(all), refused, served)
 }
+
+// Who reads may list the parts of an upload, and nothing else of it.
+func TestReadersListParts(t *testing.T) {
+	w := newWorld(t)
+	w.want(200, "PUT", "/bucket", "", nil)
+	up := w.want(200, "POST", "/bucket/key?uploads", "", nil)
+	_, rest, _ := strings.Cut(up, "<UploadId>")
+	id, _, _ := strings.Cut(rest, "</UploadId>")
+	reader := w.account("reader", tenancy.RoleReadOnly)
+	ask := func(method, query, body string) *httptest.ResponseRecorder {
+		req := httptest.NewRequest(method, w.srv.URL+"/bucket/key?uploadId="+id+query, nil)
+		places[0].sign(t, req, &reader, body)
+		res := httptest.NewRecorder()
+		w.srv.Config.Handler.ServeHTTP(res, req)
+		return res
+	}
+	res := ask("GET", "", "")
+	require.Equal(t, 200, res.Code, res.Body)
+	require.Contains(t, res.Body.String(), id)
+	require.Equal(t, 403, ask("PUT", "&partNumber=1", "part").Code)
+	require.Equal(t, 403, ask("DELETE", "", "").Code)
+}
+
+// The lifecycle of a suspended tenant waits, and nobody is told of it.
+func TestLifecycleOfSuspendedTenant(t *testing.T) {
+	w := newWorld(t)
+	root := w.ten.As(tenancy.Root(tenancy.FirstTenant))
+	_, _, err := root.CreateTenant(t.Context(), "gone", "")
+	require.NoError(t, err)
+	_, err = root.UpdateTenant(t.Context(), "gone", tenancy.TenantChange{Status: new(tenancy.Suspended)})
+	require.NoError(t, err)
+	gone, err := w.door.Expire(t.Context(), time.Hour)
+	require.NoError(t, err)
+	require.Zero(t, gone)
+}

@@ -248,11 +248,7 @@ func (q *request) listParts() error {
 	if err != nil {
 		return err
 	}
-	u, err := q.view.LookupUpload(q.ctx(), q.bucket, q.key, q.uploadID())
-	if err != nil {
-		return err
-	}
-	parts, truncated, err := q.view.ListParts(q.ctx(), q.bucket, q.key, u.ID, after, l.max)
+	u, parts, truncated, err := q.view.ListParts(q.ctx(), q.bucket, q.key, q.uploadID(), after, l.max)
 	if err != nil {
 		return err
 	}

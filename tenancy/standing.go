@@ -147,6 +147,7 @@ func (t *Tenancy) recall(ctx context.Context, c *change) error {
 	})
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.rules++
 	for id := range c.tenants {
 		one, ok := tenants[id]
 		switch h := t.houses[id]; {
@@ -189,25 +190,45 @@ func (t *Tenancy) standingOf(p Principal) (*standing, error) {
 	now := t.now()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	h := t.houses[p.Tenant]
-	switch {
-	case h == nil:
-		return nil, fmt.Errorf("%w: there is no tenant %d", ErrDenied, p.Tenant)
-	case h.status != Active:
-		return nil, fmt.Errorf("%w: %w", ErrDenied, ErrSuspended)
-	}
-	m := h.members[p.Account]
-	switch {
-	case m == nil || p.serial != 0 && m.id != p.serial || m.root != p.Root:
-		return nil, fmt.Errorf("%w: there is no account %s any more", ErrDenied, p.Account)
-	case !m.acts(now):
-		return nil, fmt.Errorf("%w: account %s is disabled or expired", ErrDenied, p.Account)
+	h, m, err := t.memberOf(p, now)
+	if err != nil {
+		return nil, err
 	}
 	s := &standing{root: m.root, role: m.role}
 	for _, name := range m.policies {
 		s.attached = append(s.attached, h.policies[name])
 	}
 	return s, nil
+}
+
+// Standing reports whether p's account may do anything at all now, and counts the changes of accounts, their policies
+// and their tenants: what Allow has answered holds as long as the count stays. It is cheap enough for each read and
+// write of a file that is open. Errors are ErrDenied.
+func (t *Tenancy) Standing(p Principal) (rules uint64, err error) {
+	now := t.now()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	_, _, err = t.memberOf(p, now)
+	return t.rules, err
+}
+
+// memberOf is p's account, which is enabled. t.mu must be held.
+func (t *Tenancy) memberOf(p Principal, now time.Time) (*house, *member, error) {
+	h := t.houses[p.Tenant]
+	switch {
+	case h == nil:
+		return nil, nil, fmt.Errorf("%w: there is no tenant %d", ErrDenied, p.Tenant)
+	case h.status != Active:
+		return nil, nil, fmt.Errorf("%w: %w", ErrDenied, ErrSuspended)
+	}
+	m := h.members[p.Account]
+	switch {
+	case m == nil || p.serial != 0 && m.id != p.serial || m.root != p.Root:
+		return nil, nil, fmt.Errorf("%w: there is no account %s any more", ErrDenied, p.Account)
+	case !m.acts(now):
+		return nil, nil, fmt.Errorf("%w: account %s is disabled or expired", ErrDenied, p.Account)
+	}
+	return h, m, nil
 }
 
 // acts reports whether the account is enabled and has not expired.

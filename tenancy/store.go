@@ -114,6 +114,7 @@ type Tenancy struct {
 
 	mu       sync.RWMutex
 	houses   map[TenantID]*house // all tenants, as Allow decides by them
+	rules    uint64              // counts changes of houses
 	changes  uint64              // counts forget; a fill that began before the last one is not kept
 	known    map[string]*login
 	epochs   map[TenantID]uint32

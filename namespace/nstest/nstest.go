@@ -34,6 +34,9 @@ func (*Authority) Allow(p tenancy.Principal, a tenancy.Action, r tenancy.Resourc
 	return tenancy.Allow(p, a, r)
 }
 
+// Standing implements namespace.Authority.
+func (*Authority) Standing(tenancy.Principal) (uint64, error) { return 1, nil }
+
 // Root is the root account of the first tenant.
 var Root = tenancy.Principal{Tenant: tenancy.FirstTenant, Account: tenancy.RootAccount, Root: true}
 
