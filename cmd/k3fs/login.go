@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -244,8 +245,12 @@ func newContextDelete() *cobra.Command {
 // newContextCredentials is for the aws command's credential_process, whose answer is so documented by AWS ("Sourcing
 // credentials with an external process").
 func newContextCredentials() *cobra.Command {
-	return &cobra.Command{Use: "credentials [NAME]", Short: "print the access key and its secret, for the aws command's credential_process",
-		Args: cobra.MaximumNArgs(1), ValidArgsFunction: contextNames, RunE: func(cmd *cobra.Command, args []string) error {
+	var lasts time.Duration
+	cmd := &cobra.Command{Use: "credentials [NAME]", Short: "print the access key and its secret, for the aws command's credential_process",
+		Long: `Print the access key of a context and its secret as the aws command's credential_process wants them; with --session,
+temporary credentials, which the store makes now and which end by themselves.`,
+		Example: `  aws configure set credential_process "k3fs context credentials --session 1h"`,
+		Args:    cobra.MaximumNArgs(1), ValidArgsFunction: contextNames, RunE: func(cmd *cobra.Command, args []string) error {
 			name := ""
 			if len(args) == 1 {
 				name = args[0]
@@ -258,6 +263,16 @@ func newContextCredentials() *cobra.Command {
 				return err
 			}
 			a := &api{output: "json"}
-			return a.show(cmd, map[string]any{"Version": 1, "AccessKeyId": c.AccessKey, "SecretAccessKey": c.SecretKey}, nil)
+			if lasts == 0 {
+				return a.show(cmd, map[string]any{"Version": 1, "AccessKeyId": c.AccessKey, "SecretAccessKey": c.SecretKey}, nil)
+			}
+			s, err := c.session(cmd.Context(), lasts)
+			if err != nil {
+				return err
+			}
+			return a.show(cmd, map[string]any{"Version": 1, "AccessKeyId": s.AccessKeyId, "SecretAccessKey": s.SecretAccessKey,
+				"SessionToken": s.SessionToken, "Expiration": s.Expiration.UTC().Format(time.RFC3339)}, nil)
 		}}
+	cmd.Flags().DurationVar(&lasts, "session", 0, "temporary credentials that last so long, 15m to 12h (default: the access key itself)")
+	return cmd
 }

@@ -13,12 +13,15 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 	"github.com/vbauerster/mpb/v8"
@@ -34,6 +37,34 @@ func (a *api) s3Client() (*s3.Client, error) {
 	if c == nil || c.S3 == "" {
 		return nil, usageError{errors.New("object data go by S3: log in with 'k3fs login --s3 URL' first")}
 	}
+	client, err := c.httpClient()
+	if err != nil {
+		return nil, err
+	}
+	return s3.New(s3.Options{BaseEndpoint: aws.String(c.S3), Region: "us-east-1", UsePathStyle: true, HTTPClient: client,
+		Credentials: awscredentials.NewStaticCredentialsProvider(c.AccessKey, c.SecretKey, "")}), nil
+}
+
+// session asks the store for temporary credentials of the context's account.
+func (c *loginContext) session(ctx context.Context, lasts time.Duration) (*types.Credentials, error) {
+	if c.S3 == "" {
+		return nil, usageError{errors.New("the S3 endpoint gives temporary credentials: log in with 'k3fs login --s3 URL' first")}
+	}
+	client, err := c.httpClient()
+	if err != nil {
+		return nil, err
+	}
+	out, err := sts.New(sts.Options{BaseEndpoint: aws.String(c.S3), Region: "us-east-1", HTTPClient: client,
+		Credentials: awscredentials.NewStaticCredentialsProvider(c.AccessKey, c.SecretKey, "")}).
+		GetSessionToken(ctx, &sts.GetSessionTokenInput{DurationSeconds: aws.Int32(int32(min(lasts.Seconds(), 1<<30)))})
+	if err != nil {
+		return nil, err
+	}
+	return out.Credentials, nil
+}
+
+// httpClient trusts whom the context says.
+func (c *loginContext) httpClient() (*awshttp.BuildableClient, error) {
 	client := awshttp.NewBuildableClient()
 	if c.CA != "" {
 		raw, err := os.ReadFile(c.CA)
@@ -48,8 +79,7 @@ func (a *api) s3Client() (*s3.Client, error) {
 			t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 		})
 	}
-	return s3.New(s3.Options{BaseEndpoint: aws.String(c.S3), Region: "us-east-1", UsePathStyle: true, HTTPClient: client,
-		Credentials: awscredentials.NewStaticCredentialsProvider(c.AccessKey, c.SecretKey, "")}), nil
+	return client, nil
 }
 
 // progress shows how far a transfer is, where somebody looks at a terminal.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/minio/minio-go/v7"
@@ -110,4 +112,40 @@ func TestJavaScript(t *testing.T) {
 		}
 	}
 	walk(t, harness.Start(t, harness.Options{}), "node", filepath.Join(js, "client.mjs"), "js-sdk")
+}
+
+// The aws command gets temporary credentials from "k3fs context credentials --session", as its credential_process.
+func TestAWSCredentialProcess(t *testing.T) {
+	d := harness.Start(t, harness.Options{})
+	binary, err := harness.Binary()
+	require.NoError(t, err)
+	home := harness.TempDir(t)
+	config := filepath.Join(home, "aws")
+	process := binary + " context credentials --session 15m"
+	require.NoError(t, os.WriteFile(config, []byte("[default]\ncredential_process = "+process+"\n"), 0o600))
+	env := slices.DeleteFunc(d.ClientEnv(), func(kv string) bool {
+		return strings.HasPrefix(kv, "AWS_ACCESS_KEY_ID=") || strings.HasPrefix(kv, "AWS_SECRET_ACCESS_KEY=") || strings.HasPrefix(kv, "AWS_CONFIG_FILE=")
+	})
+	env = append(env, "AWS_CONFIG_FILE="+config, "K3FS_CONFIG="+filepath.Join(home, "k3fs"), "AWS_ENDPOINT_URL_STS=http://"+d.S3)
+	run := func(name string, args ...string) string {
+		cmd := exec.Command(name, args...)
+		cmd.Env = env
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s %v: %s", name, args, out)
+		return string(out)
+	}
+	login := exec.Command(binary, "login", "--endpoint", "unix:"+filepath.Join(d.Data, "admin.sock"), "--s3", "http://"+d.S3, "--access-key", harness.AccessKey)
+	login.Env, login.Stdin = env, strings.NewReader(harness.SecretKey+"\n")
+	out, err := login.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	d.MakeBucket(t, "bucket")
+	for name, program := range releases(t, "/usr/bin/aws", "/root/.pyenv/shims/aws") {
+		t.Run(name, func(t *testing.T) {
+			// Current commands read AWS_ENDPOINT_URL; Debian's do not.
+			at := []string{"--endpoint-url", "http://" + d.S3}
+			require.Contains(t, run(program, append(at, "sts", "get-caller-identity")...), "arn:aws:")
+			require.Contains(t, run(program, append(at, "s3", "ls")...), "bucket")
+			require.Contains(t, run(program, append(at, "configure", "list")...), "custom-process")
+		})
+	}
 }
