@@ -137,6 +137,9 @@ func (d *decoder) bytes() []byte {
 		d.bad = true
 		return nil
 	}
+	if n == 0 {
+		return nil // as in a record that ended before it
+	}
 	v := d.rest[:n:n]
 	d.rest = d.rest[n:]
 	return v

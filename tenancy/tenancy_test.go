@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -376,6 +377,7 @@ func TestAuthenticateSeesAChangeThatRacesWithIt(t *testing.T) {
 func FuzzRecords(f *testing.F) {
 	f.Add(encodeTenant(Tenant{ID: 1, Name: "default", Epoch: 1}))
 	f.Add(encodeAccount(Account{Root: true, rootKey: "ADMIN"}))
+	f.Add(encodeAccount(Account{Role: RoleAuditor, Policies: []string{"p"}, Expires: time.Unix(1, 0)}))
 	f.Add(encodeCredential(AccessKey{Tenant: 1, Account: "ci"}, sealedSecrets{current: []byte("sealed")}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if one, err := decodeTenant(raw); err == nil {

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"k3fs/e2e/harness"
-	"k3fs/tenancy/keyservice/transit/transittest"
+	"k3fs/internal/transittest"
 )
 
 // withKeyService starts a daemon whose keys are wrapped by a transit engine, and may be used for life without it.

@@ -9,9 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"k3fs/internal/transittest"
 	"k3fs/tenancy/keyservice"
 	"k3fs/tenancy/keyservice/kstest"
-	"k3fs/tenancy/keyservice/transit/transittest"
 )
 
 func newService(t *testing.T, e *transittest.Engine, key string) (*Service, string) {
