@@ -170,6 +170,7 @@ func (d *Daemon) localRoutes() http.Handler {
 func (d *Daemon) administered(c adminapi.Call) {
 	d.metrics.count("admin", c.Method, c.Code, c.Elapsed)
 	d.slow.admin(&c)
+	d.tracer.admin(&c)
 	d.log.Debug("admin request", "request", c.ID, "method", c.Method, "code", c.Code, "tenant", uint64(c.Tenant), "account", c.Account,
 		"remote", c.Remote, "took", c.Elapsed)
 }

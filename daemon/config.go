@@ -57,6 +57,7 @@ type Config struct {
 	Control ControlConfig `koanf:"control"`
 	Limits  LimitsConfig  `koanf:"limits"`
 	Locks   LocksConfig   `koanf:"locks"`
+	Trace   TraceConfig   `koanf:"trace"`
 	Root    RootConfig    `koanf:"root"`
 
 	KeyService KeyServiceConfig `koanf:"key_service"`
@@ -203,6 +204,7 @@ func (c *Config) Validate() error {
 	c.Locks.validate(bad)
 	c.KeyService.validate(bad)
 	c.Admin.validate(bad)
+	c.Trace.validate(bad)
 	for key, d := range map[string]time.Duration{
 		"s3.read_header_timeout": c.S3.ReadHeaderTimeout, "s3.idle_timeout": c.S3.IdleTimeout,
 		"s3.stall_timeout": c.S3.StallTimeout, "s3.lifecycle_day": c.S3.LifecycleDay, "limits.stop_deadline": c.Limits.StopDeadline,

@@ -44,6 +44,7 @@ type Daemon struct {
 	health  *health
 	metrics *metrics
 	slow    *slowLog // nil: none
+	tracer  *tracer  // nil: none
 
 	started   time.Time
 	s3, admin *http.Server
@@ -119,6 +120,9 @@ func (d *Daemon) open(ctx context.Context) (err error) {
 	}
 	d.health = &health{kv: d.stores.kv, stopped: []<-chan struct{}{d.stores.kv.Stopped(), d.stores.chunks.Stopped()},
 		point: d.cfg.Mount.Point}
+	if d.tracer, err = openTracer(ctx, d.cfg.Trace, d.version, d.log); err != nil {
+		return err
+	}
 	d.metrics, d.slow = newMetrics(d), newSlowLog(d.cfg.Log.Slow, d.log)
 	if err := d.listenAdmin(); err != nil {
 		return err

@@ -75,6 +75,7 @@ func connections(most int) int {
 func (d *Daemon) answered(r s3api.Request) {
 	d.metrics.request(r)
 	d.slow.s3(&r)
+	d.tracer.s3(&r)
 	if d.access != nil {
 		d.access.write(r)
 	}

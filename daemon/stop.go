@@ -41,7 +41,7 @@ func (d *Daemon) close() error {
 			err = errors.Join(err, s.Close())
 		}
 	}
-	return err
+	return errors.Join(err, d.tracer.close())
 }
 
 // deadlines makes the context that ends at a part of the stop deadline.

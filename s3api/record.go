@@ -35,6 +35,7 @@ type Request struct {
 	Host               string
 	TLS                string // the version ("TLSv1.3") or ""
 	Referer, UserAgent string
+	Traceparent        string // that header (W3C Trace Context), as the client sent it
 }
 
 // signatureNames tells how each mechanism is called in an access log.
@@ -51,6 +52,7 @@ func (q *request) record(began time.Time) Request {
 		In: q.in, Out: int64(max(q.w.Size(), 0)),
 		Method: q.r.Method, URI: redacted(q.r.URL), Proto: q.r.Proto, Bucket: q.bucket, Key: q.key, Resource: q.resource(),
 		Remote: q.remote(), Host: q.r.Host, Referer: redactedText(q.r.Referer()), UserAgent: q.r.UserAgent(),
+		Traceparent: q.r.Header.Get("Traceparent"),
 	}
 	if q.r.TLS != nil {
 		r.TLS = map[uint16]string{0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}[q.r.TLS.Version]

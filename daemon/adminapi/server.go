@@ -56,6 +56,7 @@ type Call struct {
 	Tenant           tenancy.TenantID
 	Account          string
 	Remote           string
+	Traceparent      string // that header (W3C Trace Context), as the client sent it
 	Began            time.Time
 	Elapsed          time.Duration
 }
@@ -146,7 +147,7 @@ func Files() []protoreflect.FileDescriptor {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{Call: Call{ID: ulid.Make().String(), Began: time.Now(), Remote: remote(r)}}
+	c := &call{Call: Call{ID: ulid.Make().String(), Began: time.Now(), Remote: remote(r), Traceparent: r.Header.Get("Traceparent")}}
 	w.Header().Set(requestIDHeader, c.ID)
 	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 }
