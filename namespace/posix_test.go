@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,6 +40,7 @@ type world struct {
 	keys   *authority
 	bucket Ino
 
+	barrier atomic.Pointer[chunkstore.Store] // chunks
 	locks   LockOptions
 	damaged bool // Check is expected to find something
 }
@@ -70,12 +72,15 @@ func newWorldWith(t testing.TB, locks LockOptions) *world {
 	return w
 }
 
+// kvOptions are those of a metastore that syncs the chunk store first: the one of now, also when what the last one
+// runs beside the world is not stopped yet.
 func (w *world) kvOptions() memkv.Options {
-	return memkv.Options{Barrier: func(ctx context.Context) error { return w.chunks.Sync(ctx) }}
+	return memkv.Options{Barrier: func(ctx context.Context) error { return w.barrier.Load().Sync(ctx) }}
 }
 
 func (w *world) open(t testing.TB, kv *memkv.Store) {
 	w.kv, w.chunks = kv, storetest.Open(t, w.disk, &w.keys.Keys)
+	w.barrier.Store(w.chunks)
 	var err error
 	w.fs, err = Open(context.Background(), Options{KV: w.kv, Chunks: w.chunks, Authority: w.keys, Logger: storetest.Discard, Locks: w.locks})
 	require.NoError(t, err)

@@ -407,18 +407,17 @@ func (v *View) setQuota(ctx context.Context, s QuotaScope, l QuotaLimits) error 
 			// From the state that this sees on, updates keep the account.
 			counted = make(chan error, 1)
 			begun := make(chan struct{})
+			begin := sync.OnceFunc(func() { close(begun) })
 			go func() {
-				counted <- fs.kv.View(ctx, func(r metastore.Reader) (err error) {
-					close(begun)
+				err := fs.kv.View(ctx, func(r metastore.Reader) (err error) {
+					begin()
 					used, err = countArea(ctx, r, q.scope)
 					return err
 				})
+				begin() // if it could not
+				counted <- err
 			}()
-			select {
-			case <-begun:
-			case err = <-counted:
-				counted = nil
-			}
+			<-begun
 		}
 	}
 	fs.holding.fence.Unlock()
