@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"k3fs/chunkstore"
+	"k3fs/internal/wholefile"
 	"k3fs/metastore/badgerkv"
 	"k3fs/tenancy"
 )
@@ -211,23 +212,9 @@ func (s *stores) rootCredentials(ctx context.Context, cfg Config, log *slog.Logg
 	if old, err := os.ReadFile(path); err == nil && string(old) == text {
 		return nil
 	}
-	if err := replaceFile(path, []byte(text)); err != nil {
+	if err := wholefile.Replace(path, []byte(text)); err != nil {
 		return fmt.Errorf("keep the root credentials: %w", err)
 	}
 	log.Info("made root credentials", "file", path, "access_key", c.AccessKey)
 	return nil
-}
-
-// replaceFile puts data in place of a file, whole, mode 0600.
-func replaceFile(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // when it fails half-way
-	_, err = tmp.Write(data)
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"k3fs/internal/wholefile"
 )
 
 // selfSigned, as s3.tls, asks for a certificate made here.
@@ -182,7 +184,7 @@ func makeCertificate(certFile, keyFile string, listeners, domains []string, now 
 		return err
 	}
 	return errors.Join(
-		replaceFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})),
-		replaceFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		wholefile.Replace(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})),
+		wholefile.Replace(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
 	)
 }

@@ -15,6 +15,7 @@ import (
 
 	"k3fs/daemon/control"
 	"k3fs/fusefs"
+	"k3fs/internal/wholefile"
 	"k3fs/tenancy"
 )
 
@@ -58,7 +59,7 @@ func (s *mounts) save() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(s.d.cfg.Data, wantedFile), raw)
+	return wholefile.Replace(filepath.Join(s.d.cfg.Data, wantedFile), raw)
 }
 
 // before returns the mounts that an earlier run of the daemon had.

@@ -7,13 +7,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
+
+	"k3fs/internal/wholefile"
 )
 
 const (
@@ -50,7 +50,7 @@ func CreateMaster(path string) (*Master, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeOnce(path, m.encode()); err != nil {
+	if err := wholefile.Create(path, m.encode()); err != nil {
 		return nil, fmt.Errorf("create master key: %w", err)
 	}
 	return m, nil
@@ -67,7 +67,7 @@ func NewMaster() (*Master, error) {
 
 // Replace puts the key in place of what is in the file at path, whole or not at all, durably.
 func (m *Master) Replace(path string) error {
-	if err := replaceWhole(path, m.encode()); err != nil {
+	if err := wholefile.Replace(path, m.encode()); err != nil {
 		return fmt.Errorf("replace master key: %w", err)
 	}
 	return nil
@@ -176,26 +176,4 @@ func derive(key [keyBytes]byte, label string) [keyBytes]byte {
 		panic("tenancy: hkdf: " + err.Error()) // only for lengths that no constant here has
 	}
 	return [keyBytes]byte(out)
-}
-
-// writeOnce puts data into a new file at path, whole and durable or not at all.
-func writeOnce(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, ".new-*") // mode 0600, O_EXCL
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // when it fails half-way
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Link(tmp.Name(), path); err != nil { // fails if path exists, as O_EXCL does
-		return err
-	}
-	if err := os.Remove(tmp.Name()); err != nil {
-		return err
-	}
-	return syncDir(dir)
 }

@@ -10,7 +10,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"k3fs/internal/wholefile"
 )
 
 // NodeKeys are the keys of a node that hold as long as its store: the metadata key, and those that seal tenants' keys
@@ -189,7 +190,7 @@ func (k *NodeKeys) Save(ctx context.Context, path string, locks ...Lock) error {
 		return err
 	}
 	for _, name := range []string{path, path + secondCopy} {
-		if err := replaceWhole(name, append(text, '\n')); err != nil {
+		if err := wholefile.Replace(name, append(text, '\n')); err != nil {
 			return fmt.Errorf("save the node keys: %w", err)
 		}
 	}
@@ -250,28 +251,3 @@ func loadNodeKeys(ctx context.Context, path string, locks []Lock) (*NodeKeys, er
 
 // ErrWrongKey: the master key, or key service, given is not the one of the store.
 var ErrWrongKey = errors.New("tenancy: wrong key")
-
-// replaceWhole puts data in place of the file at path, mode 0600, whole or not at all, durably.
-func replaceWhole(path string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // when it fails half-way
-	_, err = tmp.Write(data)
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"k3fs/daemon/adminapi/adminclient"
+	"k3fs/internal/wholefile"
 )
 
 // loginContext is a store that somebody has logged in to.
@@ -71,18 +72,7 @@ func (l *logins) save(getenv func(string) string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".config-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(raw, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return wholefile.Replace(name, append(raw, '\n'))
 }
 
 func (l *logins) find(name string) *loginContext {
