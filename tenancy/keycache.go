@@ -196,7 +196,7 @@ func (t *Tenancy) KeyService(ctx context.Context) (name string, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, serviceTime)
 	defer cancel()
-	return t.data.service.Name(), t.data.service.Health(ctx)
+	return t.data.service.Name(), keyservice.Health(ctx, t.data.service)
 }
 
 // serviceLock is a key service as the lock of the node keys.

@@ -32,8 +32,16 @@ type Service interface {
 	Wrap(ctx context.Context, plain []byte, about Context) ([]byte, error)
 	// Unwrap returns what was wrapped about the same, by this or an earlier version of the service's key.
 	Unwrap(ctx context.Context, wrapped []byte, about Context) ([]byte, error)
-	// Health asks whether Wrap and Unwrap would work.
-	Health(ctx context.Context) error
+}
+
+// Health asks whether Wrap and Unwrap work.
+func Health(ctx context.Context, s Service) error {
+	about := Context{ContextTenant: "node"}
+	wrapped, err := s.Wrap(ctx, []byte{0}, about)
+	if err == nil {
+		_, err = s.Unwrap(ctx, wrapped, about)
+	}
+	return err
 }
 
 // MaxPlain is what every service wraps, in bytes (AWS KMS Encrypt takes 4096).

@@ -96,16 +96,6 @@ func (s *Service) Unwrap(ctx context.Context, wrapped []byte, about keyservice.C
 	return out.Plaintext, nil
 }
 
-// Health implements keyservice.Service.
-func (s *Service) Health(ctx context.Context) error {
-	about := keyservice.Context{keyservice.ContextTenant: "node"}
-	wrapped, err := s.Wrap(ctx, []byte{0}, about)
-	if err == nil {
-		_, err = s.Unwrap(ctx, wrapped, about)
-	}
-	return err
-}
-
 // throttled are the client's faults that pass.
 var throttled = map[string]bool{"ThrottlingException": true, "LimitExceededException": true, "KeyUnavailableException": true, "DependencyTimeoutException": true}
 

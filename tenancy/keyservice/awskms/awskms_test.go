@@ -94,8 +94,8 @@ func TestService(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	h := newServer(t)
-	require.ErrorIs(t, newService(t, h, "alias/other", "AKID").Health(t.Context()), keyservice.ErrRefused)
-	require.ErrorIs(t, newService(t, h, "alias/k3fs", "WRONG").Health(t.Context()), keyservice.ErrRefused)
+	require.ErrorIs(t, keyservice.Health(t.Context(), newService(t, h, "alias/other", "AKID")), keyservice.ErrRefused)
+	require.ErrorIs(t, keyservice.Health(t.Context(), newService(t, h, "alias/k3fs", "WRONG")), keyservice.ErrRefused)
 	_, err := New(t.Context(), Options{})
 	require.Error(t, err)
 }

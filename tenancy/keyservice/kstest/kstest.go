@@ -37,7 +37,7 @@ func about(tenant, epoch string) keyservice.Context {
 
 func roundTrip(t *testing.T, s keyservice.Service) {
 	require.NotEmpty(t, s.Name())
-	require.NoError(t, s.Health(t.Context()))
+	require.NoError(t, keyservice.Health(t.Context(), s))
 	for _, n := range []int{1, 32, keyservice.MaxPlain} {
 		plain := bytes.Repeat([]byte{7, 0, 255}, n)[:n]
 		wrapped, err := s.Wrap(t.Context(), plain, about("1", "1"))
@@ -110,7 +110,7 @@ func away(t *testing.T, f Fixture) {
 	require.ErrorIs(t, err, keyservice.ErrAway)
 	_, err = f.Service.Wrap(ctx, []byte("a key"), about("1", "1"))
 	require.ErrorIs(t, err, keyservice.ErrAway)
-	require.ErrorIs(t, f.Service.Health(ctx), keyservice.ErrAway)
+	require.ErrorIs(t, keyservice.Health(ctx, f.Service), keyservice.ErrAway)
 	f.SetAway(false)
 	got, err := f.Service.Unwrap(ctx, wrapped, about("1", "1"))
 	require.NoError(t, err)

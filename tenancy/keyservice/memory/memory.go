@@ -95,12 +95,3 @@ func (s *Service) Unwrap(ctx context.Context, wrapped []byte, about keyservice.C
 	}
 	return plain, nil
 }
-
-// Health implements keyservice.Service.
-func (s *Service) Health(ctx context.Context) error {
-	s.calls.Add(1)
-	if s.away.Load() {
-		return fmt.Errorf("%w: memory", keyservice.ErrAway)
-	}
-	return ctx.Err()
-}

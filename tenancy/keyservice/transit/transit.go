@@ -95,16 +95,6 @@ func (s *Service) Unwrap(ctx context.Context, wrapped []byte, about keyservice.C
 	return plain, nil
 }
 
-// Health implements keyservice.Service.
-func (s *Service) Health(ctx context.Context) error {
-	about := keyservice.Context{keyservice.ContextTenant: "node"}
-	wrapped, err := s.Wrap(ctx, []byte{0}, about)
-	if err == nil {
-		_, err = s.Unwrap(ctx, wrapped, about)
-	}
-	return err
-}
-
 // ask sends one value and returns another.
 func (s *Service) ask(ctx context.Context, do string, about keyservice.Context, name, value, want string) (string, error) {
 	token, err := os.ReadFile(s.o.TokenFile)

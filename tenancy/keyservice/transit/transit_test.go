@@ -38,13 +38,13 @@ func TestService(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	s, token := newService(t, transittest.New(t), "k3fs")
-	require.NoError(t, s.Health(t.Context()))
+	require.NoError(t, keyservice.Health(t.Context(), s))
 	require.NoError(t, os.WriteFile(token, []byte("another"), 0o600))
-	err := s.Health(t.Context())
+	err := keyservice.Health(t.Context(), s)
 	require.ErrorIs(t, err, keyservice.ErrRefused)
 	require.NotContains(t, err.Error(), "another")
 	require.NoError(t, os.WriteFile(token, []byte("the-token"), 0o600))
-	require.NoError(t, s.Health(t.Context()), "a token that was renewed counts at once")
+	require.NoError(t, keyservice.Health(t.Context(), s), "a token that was renewed counts at once")
 }
 
 func TestNobodyThere(t *testing.T) {
@@ -54,7 +54,7 @@ func TestNobodyThere(t *testing.T) {
 	require.NoError(t, os.WriteFile(token, []byte("the-token"), 0o600))
 	s, err := New(Options{Address: server.URL, Key: "k3fs", TokenFile: token})
 	require.NoError(t, err)
-	require.ErrorIs(t, s.Health(t.Context()), keyservice.ErrAway)
+	require.ErrorIs(t, keyservice.Health(t.Context(), s), keyservice.ErrAway)
 	_, err = New(Options{Address: server.URL})
 	require.Error(t, err)
 }
