@@ -15,7 +15,7 @@ PACKAGES := ./...
 RACE     ?= ./metastore/... ./chunkstore/... ./tenancy/... ./namespace/... ./fusefs/... ./s3api/... ./daemon/...
 # Tests of damage on the disk, one operation after the other: unit runs them.
 NORACE   := ^(TestFlippedByte|TestMissingFile|TestLogCutAnywhere|TestFullDisk|TestPowerCut|TestKilled)$$
-FUZZTIME ?= 2s
+FUZZTIME ?= 2000x
 STATES   ?= 100000
 DATA     ?=
 BENCH    ?=
@@ -23,7 +23,7 @@ BENCH    ?=
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: DATA=dir (run), DESTDIR=, PREFIX=/usr/local (install), BENCH="arguments" (bench), FUZZTIME=2s (fuzz), STATES=100000 (crash),\n           K3FS_E2E=long (e2e)\n'
+	@printf '\nVariables: DATA=dir (run), DESTDIR=, PREFIX=/usr/local (install), BENCH="arguments" (bench), FUZZTIME=2000x or 10m (fuzz), STATES=100000 (crash),\n           K3FS_E2E=long (e2e)\n'
 
 .PHONY: build
 build: ## build bin/k3fs, a static binary
@@ -88,7 +88,7 @@ crash: ## check STATES=100000 crash states of the chunk store and the namespace
 	@scripts/crash $(STATES)
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME each
+fuzz: ## run every fuzz target for FUZZTIME (runs or time) each
 	@scripts/fuzz $(FUZZTIME)
 
 .PHONY: e2e
