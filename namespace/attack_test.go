@@ -210,15 +210,6 @@ func (a *attack) step() {
 	case 14:
 		a.placeOrRelease(v)
 	case 15:
-		err := v.RemoveTree(bg, bucket, "d/")
-		a.logf("remove %s/d/: %v", bucket, err)
-		if err == nil && bucket == "plain" {
-			for _, i := range slices.Clone(a.items) {
-				if i.bucket == bucket && strings.HasPrefix(i.key, "d/") {
-					a.lost(i)
-				}
-			}
-		}
 		require.NoError(a.t, a.w.fs.Reap(bg), a.story())
 	case 16:
 		a.timePasses()

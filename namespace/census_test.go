@@ -29,7 +29,7 @@ func TestStatFSCounts(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Unlink(bg, bucket, "f1"))
 	require.NoError(t, w.Rename(bg, bucket, "f2", bucket, "f3", 0))
-	require.NoError(t, w.RemoveTree(bg, "data", "a/"))
+	require.NoError(t, w.deleteBelow("data", "a/"))
 	require.NoError(t, w.fs.Reap(bg))
 	h, err := w.Open(bg, w.lookup(t, bucket, "f4"), OpenFlags{Read: true})
 	require.NoError(t, err)

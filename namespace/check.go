@@ -35,7 +35,7 @@ type CheckReport struct {
 
 // Check looks for every inconsistency among the records of a namespace, and between them and the data. It
 // changes nothing and needs no recovery first: what recovery would clean up (contents being built, files
-// removed while open, detached trees) is no inconsistency. Nothing may use the stores meanwhile. The error
+// removed while open) is no inconsistency. Nothing may use the stores meanwhile. The error
 // says why the check could not be done.
 func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, auth Authority, o CheckOptions) (CheckReport, error) {
 	if o.Limit <= 0 {
@@ -44,7 +44,7 @@ func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, au
 	c := &checker{
 		ctx: ctx, o: o, chunks: chunks, fs: &FS{auth: auth},
 		nodes: map[Ino]*node{}, contents: map[contentID]bool{}, refs: map[place]*extentUse{},
-		locked: map[Ino]int64{}, holders: map[contentID]uint32{}, uploads: map[uploadID]bool{}, zombies: map[Ino]bool{}, trees: map[Ino]bool{},
+		locked: map[Ino]int64{}, holders: map[contentID]uint32{}, uploads: map[uploadID]bool{}, zombies: map[Ino]bool{},
 	}
 	err := kv.View(ctx, func(r metastore.Reader) error {
 		c.r = r
@@ -52,7 +52,7 @@ func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, au
 			return err
 		}
 		for _, step := range []func() error{
-			c.super, c.inodes, c.zombieTable, c.treeTable, c.entries, c.linkTable, c.buckets, c.small,
+			c.super, c.inodes, c.zombieTable, c.entries, c.linkTable, c.buckets, c.small,
 			c.uploadTables, c.orphans, c.versions, c.shared, c.pages, c.objParts, c.tree, c.locks, c.extents, c.usage,
 		} {
 			if err := step(); err != nil {
@@ -95,7 +95,6 @@ type checker struct {
 	refs     map[place]*extentUse
 	uploads  map[uploadID]bool // in progress, or ended with parts left
 	zombies  map[Ino]bool
-	trees    map[Ino]bool
 }
 
 func (c *checker) problem(code, format string, args ...any) {
@@ -200,21 +199,6 @@ func (c *checker) zombieTable() error {
 		if n := c.nodes[i]; n == nil || n.nlink != 0 {
 			c.problem("zombie", "inode %d is noted as removed while open, and is not", i)
 		}
-		return nil
-	})
-}
-
-func (c *checker) treeTable() error {
-	return c.table(kTree, 8, func(rest, value []byte) error {
-		c.number("tree", binary.BigEndian.Uint64(rest))
-		var t treeRec
-		if err := decode(value, &t); err != nil {
-			return err
-		}
-		if n := c.nodes[Ino(t.Ino)]; n == nil || n.typ != Dir {
-			c.problem("tree", "inode %d is noted as a detached tree, and is none", t.Ino)
-		}
-		c.trees[Ino(t.Ino)] = true
 		return nil
 	})
 }
@@ -428,11 +412,8 @@ func (c *checker) tree() error {
 func (c *checker) linkCount(i Ino, n *node) {
 	if n.typ == Dir {
 		names, links := uint32(1), 2+n.subdirs
-		if i == RootIno || c.trees[i] {
+		if i == RootIno {
 			names = 0
-		}
-		if c.trees[i] {
-			links--
 		}
 		if n.names != names {
 			c.problem("tree", "directory %d has %d names", i, n.names)
@@ -453,7 +434,7 @@ func (c *checker) linkCount(i Ino, n *node) {
 	}
 }
 
-// rooted reports whether a directory hangs on the root or on a detached tree, and remembers it for all on
+// rooted reports whether a directory hangs on the root, and remembers it for all on
 // the way.
 func (c *checker) rooted(i Ino) bool {
 	var way []*node
@@ -462,7 +443,7 @@ func (c *checker) rooted(i Ino) bool {
 		if n == nil || len(way) > len(c.nodes) {
 			return false
 		}
-		if n.rooted || at == RootIno || c.trees[at] {
+		if n.rooted || at == RootIno {
 			break
 		}
 		way = append(way, n)

@@ -145,7 +145,6 @@ func TestCheckFindsWhatIsPlanted(t *testing.T) {
 		"draft not noted":  {inode(file, func(n *inodeRec) { n.Draft = &contentRec{ID: 9} }), "draft"},
 		"zombie of none":   {add(zombieKey(2), nil), "zombie"},
 		"nameless":         {add(inodeKey(60000), &inodeRec{Type: uint8(File)}), "zombie"},
-		"tree of none":     {add(treeKey(60000), &treeRec{Ino: 9999}), "tree"},
 		"bucket lost":      {remove(kBucket), "bucket"},
 		"bucket of none":   {add(bucketKey(9999), &bucketRec{Name: "zz", Owner: 1}), "bucket"},
 		"upload lost":      {remove(kUpload), "upload"},

@@ -27,7 +27,6 @@ import (
 //	nZ ino(8)                                    empty            an inode without a name that was still open
 //	nW ino(8)                                    empty            a file with a persisted draft, or never published: recovery settles it
 //	nR segment(8)                                empty            a segment of an earlier run whose unreferenced room was given back
-//	nT seq(8)                                    treeRec          a detached tree to delete
 //	nB ino(8)                                    bucketRec        a bucket's settings
 //	nU bucket(8) key NUL upload(16)              uploadRec        a multipart upload in progress
 //	nP upload(16) number(2)                      partRec          a part of it
@@ -62,7 +61,6 @@ const (
 	kZombie   = "nZ"
 	kDraft    = "nW"
 	kSwept    = "nR"
-	kTree     = "nT"
 	kBucket   = "nB"
 	kUpload   = "nU"
 	kPart     = "nP"
@@ -117,7 +115,6 @@ func orphanKey(id contentID) []byte           { return key(kOrphan, uint64(id)) 
 func zombieKey(ino Ino) []byte                { return key(kZombie, uint64(ino)) }
 func draftKey(ino Ino) []byte                 { return key(kDraft, uint64(ino)) }
 func sweptKey(segment uint64) []byte          { return key(kSwept, segment) }
-func treeKey(seq uint64) []byte               { return key(kTree, seq) }
 func bucketKey(ino Ino) []byte                { return key(kBucket, uint64(ino)) }
 func uploadKey(bucket Ino, objectKey string, id uploadID) []byte {
 	b := append(key(kUpload, uint64(bucket)), objectKey...)

@@ -135,11 +135,6 @@ func TestWorkAboveLockedVersions(t *testing.T) {
 				_, err := w.SetAttr(bg, file, SetAttr{Size: &size})
 				return err
 			},
-			"remove the tree": func(w *world, _, _ Ino) error {
-				err := w.RemoveTree(bg, "bucket", "d/")
-				require.NoError(t, w.fs.Reap(bg))
-				return err
-			},
 			"tag": func(w *world, _, _ Ino) error {
 				_, err := w.SetObjectTags(bg, "bucket", "d/f", "", []Tag{{"a", "b"}})
 				return err

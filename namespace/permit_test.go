@@ -186,7 +186,6 @@ func ways(t *testing.T) []way {
 			_, err := w.DeleteObject(bg, "bucket", "d/", DeleteOptions{})
 			return err
 		}},
-		{"remove the tree", false, false, func(w *world, _, _, _ Ino) error { return w.RemoveTree(bg, "bucket", "d/") }},
 	}
 }
 

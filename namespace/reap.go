@@ -105,16 +105,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Reap collects all that can be collected now: orphans that nobody reads, detached trees.
+// Reap collects all that can be collected now: ended uploads, orphans that nobody reads.
 func (fs *FS) Reap(ctx context.Context) error { return fs.reap(ctx, false) }
 
 // reap makes passes until there is nothing more to do; paced, it leaves as much time to others.
 func (fs *FS) reap(ctx context.Context, paced bool) error {
 	fs.reaper.mu.Lock()
 	defer fs.reaper.mu.Unlock()
-	if err := fs.reapTrees(ctx); err != nil {
-		return err
-	}
 	if err := fs.sweepUploads(ctx); err != nil {
 		return err
 	}

@@ -216,13 +216,6 @@ type orphanRec struct {
 	Building bool       `msg:"b,omitempty"`
 }
 
-// treeRec is a detached directory whose tree is being deleted in slices.
-type treeRec struct {
-	Ino uint64 `msg:"i"`
-	Key string `msg:"k,omitempty"` // of a versioned bucket: the key that it had; what was in it hangs on its keys
-	Seq uint64 `msg:"s,omitempty"` // of the delete markers that its keys get
-}
-
 type bucketRec struct {
 	Name    string `msg:"n"`
 	Region  string `msg:"r,omitempty"`

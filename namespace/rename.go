@@ -162,7 +162,7 @@ func (t *txn) moveCharges(e, to *end, stored string) error {
 	if err != nil {
 		return err
 	}
-	return t.moveTree(Ino(e.Ino), e.n, base+e.stored, target+stored, maxMoved)
+	return t.moveTree(Ino(e.Ino), e.n, base+e.stored, target+stored)
 }
 
 func storedFor(name string, dir bool) string {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -313,102 +312,4 @@ func (fs *FS) countOne(r metastore.Reader, ino Ino, n *inodeRec, report *ShredRe
 		report.Compliance++
 	}
 	return nil
-}
-
-// wipeAll removes what erased tenants had.
-func (fs *FS) wipeAll(ctx context.Context) error {
-	var failed error
-	fs.shreds.gone.Range(func(tenant, _ any) bool {
-		failed = errors.Join(failed, fs.wipe(ctx, tenant.(tenancy.TenantID)))
-		return ctx.Err() == nil
-	})
-	return failed
-}
-
-// wipe removes the buckets of an erased tenant, slice by slice, and its holds. What is left after a crash is done by
-// the next start.
-func (fs *FS) wipe(ctx context.Context, tenant tenancy.TenantID) error {
-	for more := true; more; {
-		err := fs.update(ctx, metastore.Reclaim, nil, func(t *txn) (err error) {
-			var rec erasedRec
-			found, err := getJSON(t, erasedKey(tenant), &rec)
-			if more = err == nil && found && !rec.Wiped; !more {
-				return err
-			}
-			b, err := t.bucketOf(tenant)
-			if err != nil {
-				return err
-			}
-			if b != nil {
-				return t.wipeBucket(b)
-			}
-			if err := t.dropAllHolds(tenant); err != nil {
-				return err
-			}
-			rec.Wiped = true
-			if err := putJSON(t, erasedKey(tenant), &rec); err != nil {
-				return err
-			}
-			return t.recordOf(tenant, audit.Event{Event: "tenant.wiped", Detail: "what the erased tenant had is removed"})
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// bucketOf is one of the buckets of a tenant; nil if it has none.
-func (t *txn) bucketOf(tenant tenancy.TenantID) (found *bucketDir, err error) {
-	prefix := dentryKey(RootIno, "")
-	err = t.Scan(prefixRange(prefix, 64), func(k, value []byte) (bool, error) {
-		var d dentryRec
-		if _, err := d.UnmarshalMsg(value); err != nil {
-			return false, err
-		}
-		n, err := getInode(t, Ino(d.Ino))
-		if err != nil || tenancy.TenantID(n.Owner) != tenant {
-			return true, err
-		}
-		found = &bucketDir{name: strings.TrimSuffix(string(k[len(prefix):]), "/"), ino: Ino(d.Ino), rec: n}
-		return false, nil
-	})
-	return found, err
-}
-
-// wipeBucket removes some of what is in a bucket, and when nothing is, the bucket.
-func (t *txn) wipeBucket(b *bucketDir) error {
-	var hung []hanging
-	var keys []string
-	err := eachHanging(t, b.ino, key(kVersion, uint64(b.ino)), treeBatch, func(objectKey string, h *hanging) ([]byte, bool, error) {
-		hung, keys = append(hung, *h), append(keys, objectKey)
-		return nil, len(hung) < treeBatch, nil
-	})
-	for i := range hung {
-		if err == nil {
-			err = t.dropHung(slot{bucket: b.ino, key: keys[i]}, hung[i].seq)
-		}
-	}
-	if err != nil || len(hung) > 0 {
-		return err
-	}
-	if n, err := t.abortUploads(b.ino, sweepBatch); err != nil || n > 0 {
-		t.dropped = true
-		return err
-	}
-	c := clearing{txn: t, tree: treeRec{Ino: uint64(b.ino)}}
-	if left, err := c.dir(b.ino, "", treeBatch); err != nil || left < treeBatch {
-		return err
-	}
-	b.rec.Flags = 0
-	return t.removeBucket(b)
-}
-
-// dropAllHolds removes the holds of an erased tenant.
-func (t *txn) dropAllHolds(tenant tenancy.TenantID) error {
-	all, err := scanHolds(t, tenant)
-	for _, h := range all {
-		err = errors.Join(err, t.Delete(holdKey(tenant, h.ID)))
-	}
-	return errors.Join(err, t.Delete(erasureKey(tenant)))
 }

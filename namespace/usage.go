@@ -174,28 +174,24 @@ func (t *txn) chargeMarkers(bucket Ino, objectKey string, n int64) error {
 // maxMoved bounds the entries of a directory that is renamed into or out of the prefix of a quota. More must be copied.
 const maxMoved = 10_000
 
-// moveTree moves the charges of what is below a directory whose key changes from one to another, which is empty if
-// the tree loses its name. It looks at no more than most entries; a negative number is no bound.
-func (t *txn) moveTree(ino Ino, n *inodeRec, from, to string, most int) error {
+// moveTree moves the charges of what is below a directory whose key changes from one to another.
+func (t *txn) moveTree(ino Ino, n *inodeRec, from, to string) error {
 	areas := t.fs.quotas.areas(Ino(n.Bucket))
 	same := true
 	for _, a := range areas {
-		inside := strings.HasPrefix(a.prefix, from) || to != "" && strings.HasPrefix(a.prefix, to)
-		same = same && !inside && strings.HasPrefix(from, a.prefix) == (to != "" && strings.HasPrefix(to, a.prefix))
+		inside := strings.HasPrefix(a.prefix, from) || strings.HasPrefix(a.prefix, to)
+		same = same && !inside && strings.HasPrefix(from, a.prefix) == strings.HasPrefix(to, a.prefix)
 	}
 	if same {
 		return nil
 	}
+	most := maxMoved
 	return walkCharged(t, ino, "", func(rel string, n *inodeRec) error {
-		if most--; most == 0 {
+		if most--; most < 0 {
 			return because(CrossBucket, "the directory lies in the prefix of another quota, and has more than %d entries", maxMoved)
 		}
-		target := ""
-		if to != "" {
-			target = to + rel
-		}
 		u := n.usage()
-		t.move(areas, tenancy.TenantID(n.Owner), Ino(n.Bucket), from+rel, u, target, u)
+		t.move(areas, tenancy.TenantID(n.Owner), Ino(n.Bucket), from+rel, u, to+rel, u)
 		return nil
 	})
 }

@@ -185,7 +185,7 @@ func (c *churn) step() {
 			if c.rng.IntN(8) > 0 {
 				return nil
 			}
-			err := c.w.RemoveTree(bg, b, churnDirs[1+c.rng.IntN(len(churnDirs)-1)])
+			err := c.w.deleteBelow(b, churnDirs[1+c.rng.IntN(len(churnDirs)-1)])
 			if c.rng.IntN(2) == 0 {
 				require.NoError(c.t, c.w.fs.Reap(bg), c.story())
 			}

@@ -618,22 +618,6 @@ func (w *world) used(t testing.TB) int64 {
 	return report.Bytes
 }
 
-func TestRemoveTreeKeepsVersions(t *testing.T) {
-	w := newVersioned(t)
-	w.write(t, "d/a", "1")
-	w.write(t, "d/a", "2")
-	w.putText(t, "d/e/", "dir")
-	w.write(t, "d/e/b", "b")
-	w.write(t, "d/t.tmp", "t")
-	require.NoError(t, w.RemoveTree(bg, "data", "d/"))
-	w.putText(t, "d/a", "3")
-	require.NoError(t, w.fs.Reap(bg))
-	require.Equal(t, "3* DELETED 2 1", w.history(t, "d/a"))
-	require.Equal(t, "DELETED* b", w.history(t, "d/e/b"))
-	require.Equal(t, "DELETED* dir", w.history(t, "d/e/"))
-	require.Empty(t, w.history(t, "d/t.tmp"))
-}
-
 // A crash publishes what was synced, as a version.
 func TestVersionsAfterACrash(t *testing.T) {
 	w := newVersioned(t)

@@ -210,7 +210,7 @@ func (a *attacker) restart() (what string) {
 		require.NoError(a.t, old.Close(), a.story())
 	}
 	a.uploads = nil
-	require.NoError(a.t, a.w.FS.Reap(context.Background()), a.story()) // what RemoveTree left to do
+	require.NoError(a.t, a.w.FS.Reap(context.Background()), a.story())
 	for _, b := range a.books {
 		a.scan(b, what)
 	}

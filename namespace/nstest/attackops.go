@@ -67,7 +67,7 @@ func (a *attacker) operate(v *namespace.View, who int, b *book) (what string, ot
 		{"undelete", 3, a.undelete}, {"metadata", 2, a.describe}, {"lock attribute", 4, a.lockAttribute}, {"commit", 3, a.commit},
 		{"convention", 1, a.convention}, {"chattr", 1, a.chattr}, {"tmpfile", 2, a.tmpfile}, {"symlink", 3, a.symlink},
 		{"unlink symlink", 2, a.unlinkLink}, {"replace symlink", 2, a.replaceLink}, {"rename symlink", 2, a.renameLink},
-		{"lifecycle", 3, a.lifecycle}, {"remove tree", 1, a.removeTree}, {"delete bucket", 1, a.deleteBucket},
+		{"lifecycle", 3, a.lifecycle}, {"delete bucket", 1, a.deleteBucket},
 	}
 	total := 0
 	for _, o := range ops {
@@ -353,21 +353,6 @@ func (a *attacker) undelete(v *namespace.View, who int, b *book) {
 	_, err = v.DeleteObject(context.Background(), b.name, m.Key, namespace.DeleteOptions{Version: m.Version})
 	a.judge(who, want, err)
 	a.durable = err == nil
-}
-
-func (a *attacker) removeTree(v *namespace.View, who int, b *book) {
-	dir := attackDirs[a.rng.IntN(len(attackDirs))] + "/"
-	a.logf("   %s", dir)
-	want := permits
-	for _, x := range b.order {
-		if x.current && strings.HasPrefix(x.key, dir) {
-			want = want.and(a.replace(b, x.key))
-		}
-	}
-	want = want.and(a.linksBelow(b, dir))
-	err := v.RemoveTree(context.Background(), b.name, dir)
-	a.judge(who, want, err)
-	require.NoError(a.t, a.w.FS.Reap(context.Background()), a.story())
 }
 
 func (a *attacker) deleteBucket(v *namespace.View, who int, b *book) {
