@@ -93,7 +93,7 @@ type checker struct {
 	contents map[contentID]bool   // that something owns
 	holders  map[contentID]uint32 // of contents that are marked as shared
 	refs     map[place]*extentUse
-	uploads  map[uploadID]bool // in progress, or ended with parts left
+	uploads  map[uploadID]bool // true: in progress; false: ended, with parts left
 	zombies  map[Ino]bool
 }
 
@@ -361,7 +361,7 @@ func (c *checker) uploadTables() error {
 			return nil
 		}),
 		c.table(kEnded, 16, func(rest, value []byte) error {
-			c.uploads[uploadID(rest)] = true
+			c.uploads[uploadID(rest)] = false
 			return nil
 		}),
 		c.table(kPart, 18, func(rest, value []byte) error {
@@ -370,10 +370,11 @@ func (c *checker) uploadTables() error {
 				return err
 			}
 			id, number := uploadID(rest[:16]), binary.BigEndian.Uint16(rest[16:])
-			if !c.uploads[id] {
+			going, known := c.uploads[id]
+			if !known {
 				c.problem("upload", "part %d is of upload %s, which does not exist", number, id)
 			}
-			c.content(0, &p.Content, false, "part", uint64(number))
+			c.content(0, &p.Content, known && !going, "part", uint64(number))
 			return nil
 		}),
 	)

@@ -259,13 +259,3 @@ func (v *View) completed(ctx context.Context, bucket, objectKey, id string) (inf
 	})
 	return info, found && err == nil
 }
-
-// forgetDone removes what is known of uploads finished long ago.
-func (fs *FS) forgetDone(ctx context.Context) error {
-	limit := fs.now().Add(-doneFor).UnixNano()
-	return fs.removeWhere(ctx, []byte(kDone), func(value []byte) (bool, error) {
-		var rec doneRec
-		_, err := rec.UnmarshalMsg(value)
-		return rec.Time < limit, err
-	})
-}

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -344,46 +343,4 @@ func (t *txn) abortUploads(bucket Ino, limit int) (n int, err error) {
 		}
 	}
 	return len(keys), err
-}
-
-// sweepUploads drops the parts of uploads that ended.
-func (fs *FS) sweepUploads(ctx context.Context) error {
-	for {
-		var up uploadID
-		var d chunkstore.Domain
-		found := false
-		err := fs.kv.View(ctx, func(r metastore.Reader) error {
-			return r.Scan(prefixRange([]byte(kEnded), 1), func(k, value []byte) (bool, error) {
-				if len(k) != len(kEnded)+len(up) || len(value) != 8 {
-					return false, fmt.Errorf("%w: record of an ended upload", metastore.ErrCorrupt)
-				}
-				up, d, found = uploadID(k[len(kEnded):]), chunkstore.Domain(binary.BigEndian.Uint64(value)), true
-				return false, nil
-			})
-		})
-		if err != nil || !found {
-			return err
-		}
-		for more := true; more; {
-			if more, err = fs.sweepParts(ctx, up, d); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// sweepParts drops some of an ended upload's parts; after the last it forgets the upload.
-func (fs *FS) sweepParts(ctx context.Context, up uploadID, d chunkstore.Domain) (more bool, err error) {
-	err = fs.update(ctx, metastore.Reclaim, nil, func(t *txn) error {
-		n := 0
-		err := scanParts(t, up, 0, sweepBatch, func(number int, rec *partRec) (bool, error) {
-			n++
-			return n < sweepBatch, errors.Join(t.fs.dropContent(t, d, &rec.Content), t.Delete(partKey(up, number)))
-		})
-		if more = n > 0; more || err != nil {
-			return err
-		}
-		return t.Delete(endedKey(up))
-	})
-	return more, err
 }

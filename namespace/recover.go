@@ -44,14 +44,9 @@ func (fs *FS) dropUnfinished(ctx context.Context) error {
 	})
 }
 
-// removeWhere removes the records of a table that match.
-func (fs *FS) removeWhere(ctx context.Context, table []byte, match func(value []byte) (bool, error)) error {
-	return fs.eachKey(ctx, table, func(t metastore.Txn, k, value []byte) error {
-		if yes, err := match(value); err != nil || !yes {
-			return err
-		}
-		return t.Delete(k)
-	})
+// clearTable removes the records of a table.
+func (fs *FS) clearTable(ctx context.Context, table []byte) error {
+	return fs.eachKey(ctx, table, func(t metastore.Txn, k, _ []byte) error { return t.Delete(k) })
 }
 
 // eachKey runs fn for each record of a table, some in each update.

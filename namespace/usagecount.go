@@ -173,7 +173,7 @@ func (fs *FS) ensureUsage(ctx context.Context) error {
 		return err
 	}
 	for _, table := range []string{kUsage, kUploaded} {
-		if err := fs.removeWhere(ctx, []byte(table), func([]byte) (bool, error) { return true, nil }); err != nil {
+		if err := fs.clearTable(ctx, []byte(table)); err != nil {
 			return err
 		}
 	}
