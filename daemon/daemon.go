@@ -38,6 +38,8 @@ type Daemon struct {
 	mounts  *mounts
 	control *control.Server
 	locks   locks.Table
+	scrub   scrubState
+	jobs    jobs
 	limiter *fair.Limiter // of all doors
 	gate    *fair.Gate    // of the S3 door
 	peers   fusefs.Peers
@@ -213,8 +215,11 @@ func (d *Daemon) expire(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		if d.stores.tenancy.ReadOnly() {
+			continue
+		}
 		if !d.requests.begin() {
-			return // draining
+			return // stopping
 		}
 		gone, err := d.objectDoor.Expire(ctx, d.cfg.S3.LifecycleDay)
 		d.requests.end()

@@ -28,6 +28,7 @@ const (
 // balancer; its thorough part (Probe) by the watchdog.
 type health struct {
 	phase   atomic.Int32
+	drained atomic.Bool                     // an operator wants nothing new to begin
 	stopped []<-chan struct{}               // closed by a store that stopped after a failed write
 	gone    atomic.Pointer[<-chan struct{}] // closed when the mount is gone; nil before there is one
 	kv      metastore.Store
@@ -43,6 +44,7 @@ func (h *health) set(p phase) { h.phase.Store(int32(p)) }
 var (
 	errStarting = errors.New("starting")
 	errStopping = errors.New("stopping")
+	errDraining = errors.New("draining: 'k3fs maintenance undrain' ends it")
 	errFailed   = errors.New("a write to the disk failed; restart to go on")
 	errGone     = errors.New("the mount was taken away")
 )
@@ -79,6 +81,9 @@ func (h *health) Ready() error {
 		return errStarting
 	case stopping:
 		return errStopping
+	}
+	if h.drained.Load() {
+		return errDraining
 	}
 	return h.Failed()
 }

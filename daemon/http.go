@@ -36,7 +36,7 @@ func (d *Daemon) listenS3() error {
 	}
 	door, err := s3api.New(s3api.Options{
 		As: d.objects, Authenticate: d.stores.tenancy.Authenticate, Used: d.stores.tenancy.Used,
-		Sessions: d.stores.tenancy, Bearer: d.bearer(), Shared: d.stores.tenancy.Shared, Tenants: d.stores.tenancy, KMSKey: d.stores.tenancy.KMSKey, Limiter: d.limiter, Gate: d.gate, Health: d.health.Ready,
+		Sessions: d.stores.tenancy, Bearer: d.bearer(), Shared: d.stores.tenancy.Shared, Tenants: d.stores.tenancy, KMSKey: d.stores.tenancy.KMSKey, Limiter: d.limiter, Gate: d.gate, Health: d.health.Ready, Draining: d.draining,
 		Region: d.cfg.S3.Region, IdleTimeout: d.cfg.S3.StallTimeout, Logger: d.log, Done: d.answered,
 		Domains: d.cfg.S3.Domains, WebsiteDomains: d.cfg.S3.WebsiteDomains, SignatureV2: d.cfg.S3.SignatureV2,
 		Ownership: tenancy.Ownership(d.cfg.S3.ObjectOwnership), StaleUploads: d.cfg.S3.StaleUploads,

@@ -37,7 +37,7 @@ func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, o fusefs.Opt
 	}
 	meter := &fuseMetrics{metrics: d.metrics, slow: d.slow, log: d.log, name: mountName(), tenant: who.Tenant}
 	o.UnmountGrace, o.Logger, o.Metrics = d.share(unmountGrace), d.log, meter
-	o.Pace = pace{d, who.Tenant}
+	o.Pace, o.Draining = pace{d, who.Tenant}, d.draining
 	var err error
 	if m.door, err = fusefs.Mount(ctx, o); err != nil {
 		m.unwatch()

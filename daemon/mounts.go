@@ -46,6 +46,9 @@ func (s *mounts) mount(ctx context.Context, c control.Caller, r control.Request,
 	if dir == nil {
 		return control.Reply{}, control.Errorf(control.Usage, "no directory came with the request")
 	}
+	if s.d.draining() {
+		return control.Reply{}, control.Errorf(control.Failed, "the daemon takes no new mounts at the moment: 'k3fs maintenance undrain' ends that")
+	}
 	if err := r.Options.Validate(); err != nil {
 		return control.Reply{}, err
 	}
@@ -241,6 +244,21 @@ func (s *mounts) close(ctx context.Context) error {
 	}
 	closing.Wait()
 	return errors.Join(errs...)
+}
+
+// live are those that there are.
+func (s *mounts) live() (all []*mount) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.all {
+		if one.mount != nil {
+			all = append(all, one.mount)
+		}
+	}
+	for _, one := range s.loose {
+		all = append(all, one.mount)
+	}
+	return all
 }
 
 // findSource is the directory that BUCKET or BUCKET/PREFIX names; "/" names the one of all buckets.

@@ -94,3 +94,13 @@ func (o *ownMount) close(ctx context.Context) error {
 	}
 	return errors.Join(cover.close(ctx), o.mount.close(ctx))
 }
+
+// live are both, as far as they are there.
+func (o *ownMount) live() []*mount {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.cover != nil {
+		return []*mount{o.mount, o.cover}
+	}
+	return []*mount{o.mount}
+}

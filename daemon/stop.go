@@ -35,6 +35,7 @@ func (d *Daemon) close() error {
 	by := func(part float64) (context.Context, context.CancelFunc) {
 		return context.WithDeadline(context.Background(), begun.Add(d.share(part)))
 	}
+	d.closeJobs(by)
 	err := errors.Join(d.closeDoors(by), d.closeNamespace(by), d.closeStores(by))
 	for _, s := range []*http.Server{d.admin, d.adminLocal} {
 		if s != nil {
@@ -46,6 +47,13 @@ func (d *Daemon) close() error {
 
 // deadlines makes the context that ends at a part of the stop deadline.
 type deadlines func(part float64) (context.Context, context.CancelFunc)
+
+// closeJobs ends long work of operators, which nobody was promised.
+func (d *Daemon) closeJobs(by deadlines) {
+	ctx, cancel := by(drained)
+	defer cancel()
+	d.jobs.close(ctx)
+}
 
 // closeDoors closes both doors at once.
 func (d *Daemon) closeDoors(by deadlines) error {
@@ -170,6 +178,13 @@ func (f *inflight) count(h http.Handler) http.Handler {
 		defer f.end()
 		h.ServeHTTP(w, r)
 	})
+}
+
+// running is how many there are.
+func (f *inflight) running() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return int64(f.n)
 }
 
 func (f *inflight) begin() bool {

@@ -44,7 +44,7 @@ func (d *door) opened(h namespace.FileHandle, flags uint32, out *fuse.OpenOut) {
 
 // Open implements fuse.RawFileSystem.
 func (d *door) Open(c <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
+	if s := d.enter(c); s != fuse.OK {
 		return s
 	}
 	f := openFlags(in.Flags)
@@ -66,7 +66,7 @@ func (d *door) Open(c <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.
 
 // Create implements fuse.RawFileSystem.
 func (d *door) Create(c <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
+	if s := d.enter(c); s != fuse.OK {
 		return s
 	}
 	since := d.inv.now()

@@ -143,6 +143,12 @@ func (m *Mountpoint) Covered() (open int) {
 	return m.door.files.len()
 }
 
+// WriteBack hands what the kernel holds of open files to FS.
+func (m *Mountpoint) WriteBack() { m.door.writeBack() }
+
+// OpenFiles is how many files are open.
+func (m *Mountpoint) OpenFiles() int { return m.door.files.len() }
+
 // abandon detaches a mount that is in use, after writing back its dirty pages, and ends its connection.
 func (m *Mountpoint) abandon(cause error) error {
 	m.opts.Logger.Warn("the mount is in use: detaching it", "dir", m.opts.Dir, "err", cause)

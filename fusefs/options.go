@@ -65,6 +65,9 @@ type Options struct {
 	Logger  *slog.Logger // nil means slog.Default()
 	Metrics Metrics      // nil means none
 	Pace    Pace         // nil means without limits
+
+	// Draining reports whether no file may be opened or made for a while (EAGAIN); nil means never.
+	Draining func() bool
 }
 
 // Metrics is told of every request when it has been handled. It is called concurrently.

@@ -18,6 +18,14 @@ type Pace interface {
 	Write(ctx context.Context, n int) error
 }
 
+// enter is pace for requests that open or make a file, which are refused while the daemon drains.
+func (d *door) enter(cancel <-chan struct{}) fuse.Status {
+	if d.opts.Draining != nil && d.opts.Draining() {
+		return fuse.Status(syscall.EAGAIN)
+	}
+	return d.pace(cancel, 0, 0)
+}
+
 // pace waits until a request that reads and writes so many bytes may pass. EINTR: its process was interrupted first.
 func (d *door) pace(cancel <-chan struct{}, read, written int) fuse.Status {
 	p := d.opts.Pace

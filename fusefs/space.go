@@ -74,7 +74,7 @@ func (d *door) dropPriv(in *fuse.InHeader, f *file) error {
 
 // Tmpfile implements fuse.RawFileSystem (O_TMPFILE). in.NodeId is the directory whose bucket the file is in.
 func (d *door) Tmpfile(c <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
+	if s := d.enter(c); s != fuse.OK {
 		return s
 	}
 	since := d.inv.now()

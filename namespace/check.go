@@ -15,6 +15,13 @@ import (
 type CheckOptions struct {
 	Deep  bool // authenticate every byte of data; else the header of every frame and one package of it
 	Limit int  // problems told at most; 0 means 1,000
+
+	// Pace is called before data is read, with how many bytes, and may wait; its error ends the check. Nil never waits.
+	Pace func(ctx context.Context, bytes int64) error
+	// Progress is told now and then how far the check is; nil for nobody.
+	Progress func(CheckReport)
+
+	live *FS // of which the stores are, while it is in use; nil: nobody uses them
 }
 
 // Problem is one inconsistency.
@@ -28,15 +35,16 @@ func (p Problem) String() string { return p.Code + ": " + p.Text }
 // CheckReport is what Check found.
 type CheckReport struct {
 	Inodes, Entries, Contents, Extents int64
-	Bytes                              int64 // of data that extents hold
+	Bytes                              int64 // of data that extents hold, as far as it was checked
+	OfBytes                            int64 // of data that there is to check; 0: that is not known yet
 	Problems                           []Problem
 	More                               int // problems beyond CheckOptions.Limit
 }
 
 // Check looks for every inconsistency among the records of a namespace, and between them and the data. It
 // changes nothing and needs no recovery first: what recovery would clean up (contents being built, files
-// removed while open) is no inconsistency. Nothing may use the stores meanwhile. The error
-// says why the check could not be done.
+// removed while open) is no inconsistency. Nothing may use the stores meanwhile; FS.Check is for stores
+// that are in use. The error says why the check could not be done.
 func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, auth Authority, o CheckOptions) (CheckReport, error) {
 	if o.Limit <= 0 {
 		o.Limit = 1000
@@ -58,10 +66,25 @@ func Check(ctx context.Context, kv metastore.Store, chunks *chunkstore.Store, au
 			if err := step(); err != nil {
 				return err
 			}
+			c.tell()
 		}
 		return nil
 	})
 	return c.report, err
+}
+
+// Check is Check of the namespace while it is in use: of its records as they are at the call, and of the data that these
+// refer to and that are still needed when they are read. It keeps about 200 bytes for each inode meanwhile.
+func (fs *FS) Check(ctx context.Context, o CheckOptions) (CheckReport, error) {
+	o.live = fs
+	return Check(ctx, fs.kv, fs.chunks, fs.auth, o)
+}
+
+// tell says how far the check is.
+func (c *checker) tell() {
+	if c.o.Progress != nil {
+		c.o.Progress(c.report)
+	}
 }
 
 // node is what the checker keeps of an inode.

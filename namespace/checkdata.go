@@ -1,10 +1,12 @@
 package namespace
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 
 	"k3fs/chunkstore"
+	"k3fs/metastore"
 	"k3fs/tenancy"
 )
 
@@ -96,6 +98,9 @@ func (c *checker) pages() error {
 // extents compares the records of extents with what contents say and with the segments.
 func (c *checker) extents() error {
 	var before chunkstore.Extent
+	for _, u := range c.refs {
+		c.report.OfBytes += int64(u.length)
+	}
 	err := c.table(kExtent, 16, func(rest, value []byte) error {
 		e, rec, err := parseExtent(append([]byte(kExtent), rest...), value)
 		if err != nil {
@@ -103,6 +108,9 @@ func (c *checker) extents() error {
 		}
 		c.report.Extents++
 		c.report.Bytes += int64(e.Length)
+		if c.report.Extents%256 == 0 {
+			c.tell()
+		}
 		if before.Segment == e.Segment && before.Length > 0 && before.Offset+uint64(before.DiskBytes()) > e.Offset {
 			c.problem("extent", "extents at %d and %d of segment %d overlap", before.Offset, e.Offset, e.Segment)
 		}
@@ -130,14 +138,20 @@ func (c *checker) extents() error {
 }
 
 // data reads an extent.
-func (c *checker) data(d chunkstore.Domain, e chunkstore.Extent) (err error) {
-	if c.o.Deep {
-		err = c.chunks.Verify(c.ctx, d, e)
-	} else {
-		var one [1]byte
-		for off := int64(0); off < int64(e.Length) && err == nil; off += chunkstore.FrameSize {
-			err = c.chunks.ReadAt(c.ctx, d, e, one[:], off)
+func (c *checker) data(d chunkstore.Domain, e chunkstore.Extent) error {
+	if c.o.Pace != nil {
+		frames := (int64(e.Length) + chunkstore.FrameSize - 1) / chunkstore.FrameSize
+		bytes := frames * 2 * chunkstore.BlockSize
+		if c.o.Deep {
+			bytes = e.DiskBytes()
 		}
+		if err := c.o.Pace(c.ctx, bytes); err != nil {
+			return err
+		}
+	}
+	err := c.verify(d, e)
+	if err != nil && c.o.live != nil && c.ctx.Err() == nil {
+		err = c.o.live.unlessFreed(c.ctx, e, func() error { return c.verify(d, e) })
 	}
 	if err == nil {
 		return nil
@@ -147,4 +161,33 @@ func (c *checker) data(d chunkstore.Domain, e chunkstore.Extent) (err error) {
 	}
 	c.problem("data", "extent %d/%d of %d bytes can't be read: %v", e.Segment, e.Offset, e.Length, err)
 	return nil
+}
+
+func (c *checker) verify(d chunkstore.Domain, e chunkstore.Extent) (err error) {
+	if c.o.Deep {
+		return c.chunks.Verify(c.ctx, d, e)
+	}
+	var one [1]byte
+	for off := int64(0); off < int64(e.Length) && err == nil; off += chunkstore.FrameSize {
+		err = c.chunks.ReadAt(c.ctx, d, e, one[:], off)
+	}
+	return err
+}
+
+// unlessFreed looks again at an extent that could not be read, unless its last reference has gone meanwhile. The
+// reaper, which alone frees, rests until that is known.
+func (fs *FS) unlessFreed(ctx context.Context, e chunkstore.Extent, look func() error) error {
+	fs.reaper.mu.Lock()
+	defer fs.reaper.mu.Unlock()
+	freed := false
+	err := fs.kv.View(ctx, func(r metastore.Reader) error {
+		var rec extentRec
+		found, err := getRec(r, extentKey(e.Segment, e.Offset), &rec)
+		freed = !found
+		return err
+	})
+	if err != nil || freed {
+		return err
+	}
+	return look()
 }

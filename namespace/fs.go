@@ -456,6 +456,7 @@ func kindOf(err error) Kind {
 		kind   Kind
 	}{
 		{tenancy.ErrDenied, Access},
+		{tenancy.ErrReadOnly, ReadOnly},
 		{tenancy.ErrSuspended, Access},
 		{tenancy.ErrNoKey, Unavailable},
 		{tenancy.ErrKeyAway, Unavailable},

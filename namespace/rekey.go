@@ -163,13 +163,7 @@ func (v *View) rotateKey(ctx context.Context) error {
 // NoteNodeKeys puts what was done about the node's own keys into the first tenant's audit log, durably. It takes the
 // permission to do it.
 func (v *View) NoteNodeKeys(ctx context.Context, event, detail string) error {
-	err := v.fs.auth.Allow(v.who, tenancy.RotateNodeKeys, tenancy.Resource{})
-	if err == nil {
-		err = v.update(context.WithoutCancel(ctx), metastore.Durable, func(t *txn) error {
-			return t.recordFor(tenancy.FirstTenant, v, audit.Event{Event: event, Detail: detail})
-		})
-	}
-	return fail("rotate node keys", "", err)
+	return fail("rotate node keys", "", v.noteNode(ctx, tenancy.RotateNodeKeys, event, detail))
 }
 
 // KeyState tells which keys the view's tenant has, and how far a change of them is.

@@ -11,6 +11,7 @@ import (
 
 	"k3fs/namespace"
 	"k3fs/s3api/internal/s3err"
+	"k3fs/tenancy"
 )
 
 // The codes that this room adds to those of the wire layers.
@@ -152,7 +153,8 @@ func translate(err error) (answer, *s3err.Error) {
 func (q *request) fail(err error) {
 	a, wire := translate(err)
 	q.code = a.code
-	if a.status >= 500 && a.status != http.StatusNotImplemented && a.code != codeSlowDown {
+	wanted := a.code == codeSlowDown || errors.Is(err, errDraining) || errors.Is(err, tenancy.ErrReadOnly)
+	if a.status >= 500 && a.status != http.StatusNotImplemented && !wanted {
 		q.s.o.Logger.Error("s3: request failed", "request", q.id, "operation", q.operation, "status", a.status, "error", err)
 	}
 	if q.w.Written() {

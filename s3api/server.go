@@ -50,6 +50,8 @@ type Options struct {
 	KMSKey func(ctx context.Context, t tenancy.TenantID, id string) bool
 	// Health says whether both doors serve; nil means always.
 	Health func() error
+	// Draining reports whether new requests are refused for a while (503); nil means never.
+	Draining func() bool
 	// Region that buckets are in, by default us-east-1. Requests may be signed for any region.
 	Region string
 	// Domains under which buckets are host names ("bucket.s3.example.com" for "s3.example.com"), beside
@@ -222,7 +224,15 @@ func (q *request) answer() {
 	}
 }
 
+// errDraining: an operator wants no new requests.
+var errDraining = errors.New("s3api: draining")
+
 func (q *request) dispatch() error {
+	if draining := q.s.o.Draining; draining != nil && draining() {
+		q.w.Header().Set("Retry-After", "5")
+		q.w.Header().Set("Connection", "close") // for a balancer to send the next one elsewhere
+		return s3err.Wrap(errDraining, codeServiceUnavailable, "This node takes no new requests at the moment.")
+	}
 	path, ok := strings.CutPrefix(q.r.URL.Path, "/")
 	if !ok {
 		return s3err.New(s3err.InvalidURI, "Couldn't parse the specified URI.")

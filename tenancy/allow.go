@@ -20,6 +20,8 @@ import (
 //   - On another tenant's bucket an account may do what that bucket's policy allows or an ACL grants, as far as its own
 //     role and policies let it; nobody, what they give to everyone. A block of public access may be in the way.
 //
+// In read-only mode it answers ErrReadOnly to who may do what changes buckets.
+//
 // Source: "Policy evaluation logic" in the IAM user guide.
 func (t *Tenancy) Allow(p Principal, a Action, r Resource) error {
 	var s *standing
@@ -29,7 +31,13 @@ func (t *Tenancy) Allow(p Principal, a Action, r Resource) error {
 			return err
 		}
 	}
-	return decide(p, s, a, &r, t.policyOf)
+	if err := decide(p, s, a, &r, t.policyOf); err != nil {
+		return err
+	}
+	if t.readOnly.Load() && a.Changes() {
+		return ErrReadOnly
+	}
+	return nil
 }
 
 // Allow is Tenancy.Allow for principals of which no records are kept: an account that is not root may do to buckets

@@ -20,6 +20,7 @@ import (
 //	t y tenant(8) purpose number(4)  key   that signs sessions or shares, sealed under the node's keys
 //	t m tenant(8) id            (empty)    further ids by which SSE-KMS may name the tenant's key
 //	t q tenant(8)               limits     of its requests and bandwidth
+//	t o                         (empty)    the node is in read-only mode
 //	t s                         tenant id  the highest one given out
 //
 // Numbers are big endian. Names and access keys are the last part of their key, so need no terminator.
@@ -30,6 +31,7 @@ func tenantNameKey(name string) []byte   { return append([]byte{room, 'n'}, name
 func credentialKey(access string) []byte { return append([]byte{room, 'c'}, access...) }
 func limitsKey(id TenantID) []byte       { return numbered('q', id, 0) }
 func sequenceKey() []byte                { return []byte{room, 's'} }
+func readOnlyKey() []byte                { return []byte{room, 'o'} }
 
 func wrappedKey(id TenantID, epoch uint32) []byte {
 	return binary.BigEndian.AppendUint32(numbered('k', id, 4), epoch)

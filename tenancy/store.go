@@ -110,6 +110,8 @@ type Tenancy struct {
 
 	limits sync.Map // of TenantID to Limits
 
+	readOnly atomic.Bool // as the record says
+
 	changing sync.Mutex
 
 	mu       sync.RWMutex
@@ -132,7 +134,7 @@ func Open(ctx context.Context, kv metastore.Store, opts Options) (*Tenancy, erro
 	t.setNodeKeys(opts.Keys)
 	t.data.open(opts)
 	t.forget()
-	if err := errors.Join(t.ensureFirst(ctx, opts.FirstTenantName), t.load(ctx), t.loadLimits(ctx)); err != nil {
+	if err := errors.Join(t.ensureFirst(ctx, opts.FirstTenantName), t.load(ctx), t.loadLimits(ctx), t.loadReadOnly(ctx)); err != nil {
 		return nil, fmt.Errorf("tenancy: open: %w", err)
 	}
 	return t, nil

@@ -45,6 +45,8 @@ type services struct {
 	policies adminv1connect.PolicyServiceClient
 	usage    adminv1connect.UsageServiceClient
 	keys     adminv1connect.KeyServiceClient
+
+	maintenance adminv1connect.MaintenanceServiceClient
 }
 
 // connect finds the daemon. Nothing is sent yet.
@@ -76,6 +78,8 @@ func servicesOf(t adminclient.Target) (*services, error) {
 		policies: adminv1connect.NewPolicyServiceClient(client, t.URL(), explained),
 		usage:    adminv1connect.NewUsageServiceClient(client, t.URL(), explained),
 		keys:     adminv1connect.NewKeyServiceClient(client, t.URL(), explained),
+
+		maintenance: adminv1connect.NewMaintenanceServiceClient(client, t.URL(), explained),
 	}, nil
 }
 

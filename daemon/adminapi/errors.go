@@ -50,6 +50,7 @@ var tenancyCodes = []struct {
 	reason string
 }{
 	{tenancy.ErrDenied, connect.CodePermissionDenied, "Access"},
+	{tenancy.ErrReadOnly, connect.CodeFailedPrecondition, "ReadOnly"},
 	{tenancy.ErrNoTenant, connect.CodeNotFound, "NoTenant"},
 	{tenancy.ErrNoAccount, connect.CodeNotFound, "NoAccount"},
 	{tenancy.ErrNoPolicy, connect.CodeNotFound, "NoPolicy"},
@@ -89,6 +90,10 @@ func failure(err error) *connect.Error {
 // said is an error in words that tell what to do, where those of the namespace are short.
 func said(e *namespace.Error) error {
 	switch e.Kind {
+	case namespace.ReadOnly:
+		if errors.Is(e, tenancy.ErrReadOnly) {
+			return errors.New("the node is in read-only mode, which who operates it ends with 'k3fs maintenance readwrite'")
+		}
 	case namespace.NoBucket:
 		return fmt.Errorf("there is no bucket %q", e.Name)
 	case namespace.NotEmpty:

@@ -99,6 +99,14 @@ var matrix = map[string]row{
 	"KeyService.RotateNodeKeys":  {"O", `{}`},
 	"KeyService.GetNodeKeys":     {"O", `{}`},
 
+	"MaintenanceService.GetMaintenance": {"O", `{}`},
+	"MaintenanceService.Drain":          {"O", `{}`},
+	"MaintenanceService.Undrain":        {"O", `{}`},
+	"MaintenanceService.SetReadOnly":    {"O", `{}`},
+	"MaintenanceService.StartScrub":     {"O", `{}`},
+	"MaintenanceService.GetScrub":       {"O", `{}`},
+	"MaintenanceService.StopScrub":      {"O", `{}`},
+
 	"NodeService.GetStatus":    {"O", `{}`},
 	"NodeService.GetClock":     {"AOWRU", `{}`},
 	"NodeService.ConfirmClock": {"O", `{}`},

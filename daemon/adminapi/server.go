@@ -36,6 +36,19 @@ type Node interface {
 	NodeKeys(ctx context.Context, who tenancy.Principal) (*adminv1.NodeKeys, error)
 	// RotateNodeKeys gives them another lock; namespace.Error of kind NotPermitted if that is not k3fs's to change.
 	RotateNodeKeys(ctx context.Context, who tenancy.Principal) error
+	Maintainer
+}
+
+// Maintainer is the daemon's maintenance. The caller has asked for the permission.
+type Maintainer interface {
+	Maintenance() *adminv1.Maintenance
+	// Drain refuses what is new at both doors, or takes it again.
+	Drain(ctx context.Context, who tenancy.Principal, on bool) error
+	SetReadOnly(ctx context.Context, who tenancy.Principal, on bool) error
+	// StartScrub begins a scrub; namespace.Error of kind Busy while there is other such work.
+	StartScrub(ctx context.Context, who tenancy.Principal, r *adminv1.StartScrubRequest) error
+	Scrub() *adminv1.Scrub
+	StopScrub(ctx context.Context, who tenancy.Principal) error
 }
 
 // Options say what the API stands on. All but Done are required.
@@ -133,6 +146,9 @@ func (s *Server) services() []mountService {
 		func(o ...connect.HandlerOption) (string, http.Handler) {
 			return adminv1connect.NewNodeServiceHandler(node{s}, o...)
 		},
+		func(o ...connect.HandlerOption) (string, http.Handler) {
+			return adminv1connect.NewMaintenanceServiceHandler(maintenance{s}, o...)
+		},
 	}
 }
 
@@ -141,7 +157,7 @@ func Files() []protoreflect.FileDescriptor {
 	return []protoreflect.FileDescriptor{
 		adminv1.File_k3fs_admin_v1_tenants_proto, adminv1.File_k3fs_admin_v1_accounts_proto, adminv1.File_k3fs_admin_v1_buckets_proto,
 		adminv1.File_k3fs_admin_v1_objects_proto,
-		adminv1.File_k3fs_admin_v1_usage_proto, adminv1.File_k3fs_admin_v1_node_proto,
+		adminv1.File_k3fs_admin_v1_usage_proto, adminv1.File_k3fs_admin_v1_node_proto, adminv1.File_k3fs_admin_v1_maintenance_proto,
 	}
 }
 

@@ -87,6 +87,15 @@ func (daemonLike) NodeKeys(context.Context, tenancy.Principal) (*adminv1.NodeKey
 }
 func (daemonLike) RotateNodeKeys(context.Context, tenancy.Principal) error { return nil }
 
+func (daemonLike) Maintenance() *adminv1.Maintenance                          { return &adminv1.Maintenance{} }
+func (daemonLike) Drain(context.Context, tenancy.Principal, bool) error       { return nil }
+func (daemonLike) SetReadOnly(context.Context, tenancy.Principal, bool) error { return nil }
+func (daemonLike) Scrub() *adminv1.Scrub                                      { return &adminv1.Scrub{} }
+func (daemonLike) StopScrub(context.Context, tenancy.Principal) error         { return nil }
+func (daemonLike) StartScrub(context.Context, tenancy.Principal, *adminv1.StartScrubRequest) error {
+	return nil
+}
+
 // target is the API as an access key uses it.
 func (w *world) target(c tenancy.Credentials) adminclient.Target {
 	return adminclient.Target{Endpoint: w.srv.URL, AccessKey: c.AccessKey, SecretKey: c.Secret}
