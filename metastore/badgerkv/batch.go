@@ -227,6 +227,9 @@ func (s *Store) writeBadger(b *batch, ts uint64) error {
 	if err == nil {
 		err = txn.CommitAt(ts, nil)
 	}
+	if err == nil {
+		err = s.wal.sync()
+	}
 	if err != nil {
 		return fmt.Errorf("writing to badger: %w", err)
 	}

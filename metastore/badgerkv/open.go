@@ -92,6 +92,9 @@ func (s *Store) open() error {
 	if s.db, err = openBadger(s.badgerOptions(keys)); err != nil {
 		return err
 	}
+	if s.wal, err = openWAL(s.badgerDir); err != nil {
+		return fmt.Errorf("badgerkv: %w", err)
+	}
 	return s.load()
 }
 
@@ -138,7 +141,7 @@ func syncLogs(dir string) error {
 
 func (s *Store) badgerOptions(k keys) badger.Options {
 	return badger.DefaultOptions(s.badgerDir).
-		WithSyncWrites(true).
+		WithSyncWrites(false). // wal does that
 		WithDetectConflicts(false).
 		WithNumVersionsToKeep(1).
 		// Sealed values don't compress, and what compresses (keys) is 8 % of a table: not worth a copy.
@@ -231,6 +234,9 @@ func (s *Store) release() error {
 	var errs []error
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
+	}
+	if s.wal != nil {
+		errs = append(errs, s.wal.close())
 	}
 	if s.anchor != nil {
 		errs = append(errs, s.anchor.close())

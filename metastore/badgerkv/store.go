@@ -72,6 +72,7 @@ type Store struct {
 	// Of the committer only.
 	batches  uint64 // the last one that is durable
 	marks    *marks
+	wal      *wal
 	anchored time.Time // when the anchor was synced
 	arena    []byte    // of what goes to Badger, reused
 
