@@ -26,7 +26,7 @@
 //
 // # Locks
 //
-// Store.rekeying, Store.sealing and segment.place are held during I/O: rekeying first, and place last. The others,
+// A Copy holds Store.rekeying as long as it is open. Store.rekeying, Store.sealing and segment.place are held during I/O: rekeying first, and place last. The others,
 // in this order: Stream.mu, lane.mu, syncer.mu, Store.mu, segment.mu; readAhead.mu and the shards of a
 // tocCache last.
 package chunkstore

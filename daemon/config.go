@@ -57,6 +57,7 @@ type Config struct {
 	Control ControlConfig `koanf:"control"`
 	Limits  LimitsConfig  `koanf:"limits"`
 	Locks   LocksConfig   `koanf:"locks"`
+	Backup  BackupConfig  `koanf:"backup"`
 	Trace   TraceConfig   `koanf:"trace"`
 	Root    RootConfig    `koanf:"root"`
 
@@ -113,6 +114,11 @@ type MountConfig struct {
 	WriteBack bool `koanf:"writeback"`
 	// UserAllowOther lets callers of "k3fs mount" who aren't root use allow_other.
 	UserAllowOther bool `koanf:"user_allow_other"`
+}
+
+// BackupConfig says where backups go.
+type BackupConfig struct {
+	Dir string `koanf:"dir"` // directory in which backups are made; empty: none are
 }
 
 // AdminConfig is the listener of metrics, health and the admin API. Profiles are on its socket alone.
@@ -250,6 +256,12 @@ func (c *Config) validatePaths(bad func(key, format string, args ...any)) {
 	}
 	if c.Admin.Socket != "" {
 		abs("admin.socket", &c.Admin.Socket)
+	}
+	if c.Backup.Dir != "" {
+		abs("backup.dir", &c.Backup.Dir)
+		if within(c.Backup.Dir, c.Data) {
+			bad("backup.dir", "%s is in the data directory %s: a backup belongs elsewhere", c.Backup.Dir, c.Data)
+		}
 	}
 	if c.Mount.Point == "" {
 		return

@@ -39,6 +39,7 @@ type Daemon struct {
 	control *control.Server
 	locks   locks.Table
 	scrub   scrubState
+	backup  backupState
 	jobs    jobs
 	limiter *fair.Limiter // of all doors
 	gate    *fair.Gate    // of the S3 door

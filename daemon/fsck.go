@@ -46,7 +46,11 @@ func (r Report) Summary() string {
 // in a copy. What is wrong is in the report; the error says why the check could not be done.
 func Fsck(ctx context.Context, cfg Config, deep bool, log *slog.Logger) (r Report, err error) {
 	r = Report{Data: cfg.Data, Problems: []string{}}
-	for _, need := range []string{cfg.MasterKey, filepath.Join(cfg.Data, metaDir)} {
+	needs := []string{filepath.Join(cfg.Data, metaDir)}
+	if cfg.master == nil && cfg.KeyService.Kind == "" {
+		needs = append(needs, cfg.MasterKey)
+	}
+	for _, need := range needs {
 		if _, err := os.Stat(need); err != nil {
 			return r, fmt.Errorf("%s is no data directory of k3fs: %w", cfg.Data, err)
 		}

@@ -74,6 +74,14 @@ func (k *NodeKeys) newest() *NodeKeys {
 	return &less
 }
 
+// ForCopy are the same keys with another metadata key, for a copy of the store: what two stores seal by one key could
+// get one nonce.
+func (k *NodeKeys) ForCopy() *NodeKeys {
+	other := *k
+	rand.Read(other.metadata[:])
+	return &other
+}
+
 // MetadataKey is the key that seals metastore values and Badger's own files.
 func (k *NodeKeys) MetadataKey() [32]byte { return k.metadata }
 

@@ -93,6 +93,9 @@ func (t *Tenancy) finishRotation(ctx context.Context, path string, lock Lock) er
 	return nil
 }
 
+// NodeKeysForCopy are the node's keys as NodeKeys.ForCopy makes them. A rotation must not be under way.
+func (t *Tenancy) NodeKeysForCopy() *NodeKeys { return t.nodeKeys().ForCopy() }
+
 func (t *Tenancy) nodeKeys() *NodeKeys { return t.keys.Load() }
 
 // setNodeKeys waits for changes of records that seal under the generation before.

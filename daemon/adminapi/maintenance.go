@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"regexp"
 
 	"connectrpc.com/connect"
 
@@ -67,4 +68,37 @@ func (s maintenance) StopScrub(ctx context.Context, _ *connect.Request[adminv1.S
 	}
 	s.note(ctx, "scrub stopped")
 	return connect.NewResponse(&adminv1.StopScrubResponse{Scrub: s.o.Node.Scrub()}), nil
+}
+
+// backupNames are the names of backups: of one directory, which is not hidden.
+var backupNames = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+
+// StartBackup implements MaintenanceService.
+func (s maintenance) StartBackup(ctx context.Context, r *connect.Request[adminv1.StartBackupRequest]) (*connect.Response[adminv1.StartBackupResponse], error) {
+	name := r.Msg.GetName()
+	if name == "" {
+		name = s.o.Now().UTC().Format("20060102T150405Z")
+	}
+	if !backupNames.MatchString(name) {
+		return nil, invalid("a backup's name is of 1 to 100 letters, digits, '-', '_' and '.'")
+	}
+	if err := s.o.Node.StartBackup(ctx, s.principal(ctx, nil), name); err != nil {
+		return nil, err
+	}
+	s.note(ctx, "backup begun", "name", name)
+	return connect.NewResponse(&adminv1.StartBackupResponse{Backup: s.o.Node.Backup()}), nil
+}
+
+// GetBackup implements MaintenanceService.
+func (s maintenance) GetBackup(context.Context, *connect.Request[adminv1.GetBackupRequest]) (*connect.Response[adminv1.GetBackupResponse], error) {
+	return connect.NewResponse(&adminv1.GetBackupResponse{Backup: s.o.Node.Backup()}), nil
+}
+
+// StopBackup implements MaintenanceService.
+func (s maintenance) StopBackup(ctx context.Context, _ *connect.Request[adminv1.StopBackupRequest]) (*connect.Response[adminv1.StopBackupResponse], error) {
+	if err := s.o.Node.StopBackup(ctx, s.principal(ctx, nil)); err != nil {
+		return nil, err
+	}
+	s.note(ctx, "backup stopped")
+	return connect.NewResponse(&adminv1.StopBackupResponse{Backup: s.o.Node.Backup()}), nil
 }

@@ -106,6 +106,9 @@ var matrix = map[string]row{
 	"MaintenanceService.StartScrub":     {"O", `{}`},
 	"MaintenanceService.GetScrub":       {"O", `{}`},
 	"MaintenanceService.StopScrub":      {"O", `{}`},
+	"MaintenanceService.StartBackup":    {"O", `{"name":"../x"}`},
+	"MaintenanceService.GetBackup":      {"O", `{}`},
+	"MaintenanceService.StopBackup":     {"O", `{}`},
 
 	"NodeService.GetStatus":    {"O", `{}`},
 	"NodeService.GetClock":     {"AOWRU", `{}`},

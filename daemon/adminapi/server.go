@@ -49,6 +49,11 @@ type Maintainer interface {
 	StartScrub(ctx context.Context, who tenancy.Principal, r *adminv1.StartScrubRequest) error
 	Scrub() *adminv1.Scrub
 	StopScrub(ctx context.Context, who tenancy.Principal) error
+	// StartBackup begins a backup of a name that may be in a path; Busy as StartScrub, Exists, and NotPermitted if there
+	// is nowhere to make one.
+	StartBackup(ctx context.Context, who tenancy.Principal, name string) error
+	Backup() *adminv1.Backup
+	StopBackup(ctx context.Context, who tenancy.Principal) error
 }
 
 // Options say what the API stands on. All but Done are required.

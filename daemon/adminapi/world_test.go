@@ -96,6 +96,10 @@ func (daemonLike) StartScrub(context.Context, tenancy.Principal, *adminv1.StartS
 	return nil
 }
 
+func (daemonLike) Backup() *adminv1.Backup                                      { return &adminv1.Backup{} }
+func (daemonLike) StopBackup(context.Context, tenancy.Principal) error          { return nil }
+func (daemonLike) StartBackup(context.Context, tenancy.Principal, string) error { return nil }
+
 // target is the API as an access key uses it.
 func (w *world) target(c tenancy.Credentials) adminclient.Target {
 	return adminclient.Target{Endpoint: w.srv.URL, AccessKey: c.AccessKey, SecretKey: c.Secret}

@@ -871,6 +871,325 @@ func (x *StopScrubResponse) GetScrub() *Scrub {
 	return nil
 }
 
+// Backup is a copy of the store.
+type Backup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Job   *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	// Its directory on the daemon's host.
+	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Records       int64  `protobuf:"varint,3,opt,name=records,proto3" json:"records,omitempty"`
+	Extents       int64  `protobuf:"varint,4,opt,name=extents,proto3" json:"extents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backup) Reset() {
+	*x = Backup{}
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backup) ProtoMessage() {}
+
+func (x *Backup) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backup.ProtoReflect.Descriptor instead.
+func (*Backup) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_maintenance_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Backup) GetJob() *Job {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *Backup) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Backup) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *Backup) GetExtents() int64 {
+	if x != nil {
+		return x.Extents
+	}
+	return 0
+}
+
+type StartBackupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of its directory: letters, digits, '-', '_' and '.'; empty: the time.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartBackupRequest) Reset() {
+	*x = StartBackupRequest{}
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartBackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartBackupRequest) ProtoMessage() {}
+
+func (x *StartBackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartBackupRequest.ProtoReflect.Descriptor instead.
+func (*StartBackupRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_maintenance_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StartBackupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type StartBackupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Backup        *Backup                `protobuf:"bytes,1,opt,name=backup,proto3" json:"backup,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartBackupResponse) Reset() {
+	*x = StartBackupResponse{}
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartBackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartBackupResponse) ProtoMessage() {}
+
+func (x *StartBackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartBackupResponse.ProtoReflect.Descriptor instead.
+func (*StartBackupResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_maintenance_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *StartBackupResponse) GetBackup() *Backup {
+	if x != nil {
+		return x.Backup
+	}
+	return nil
+}
+
+type GetBackupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBackupRequest) Reset() {
+	*x = GetBackupRequest{}
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBackupRequest) ProtoMessage() {}
+
+func (x *GetBackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBackupRequest.ProtoReflect.Descriptor instead.
+func (*GetBackupRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_maintenance_proto_rawDescGZIP(), []int{20}
+}
+
+type GetBackupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Backup        *Backup                `protobuf:"bytes,1,opt,name=backup,proto3" json:"backup,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBackupResponse) Reset() {
+	*x = GetBackupResponse{}
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBackupResponse) ProtoMessage() {}
+
+func (x *GetBackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBackupResponse.ProtoReflect.Descriptor instead.
+func (*GetBackupResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_maintenance_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *GetBackupResponse) GetBackup() *Backup {
+	if x != nil {
+		return x.Backup
+	}
+	return nil
+}
+
+type StopBackupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopBackupRequest) Reset() {
+	*x = StopBackupRequest{}
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopBackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopBackupRequest) ProtoMessage() {}
+
+func (x *StopBackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopBackupRequest.ProtoReflect.Descriptor instead.
+func (*StopBackupRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_maintenance_proto_rawDescGZIP(), []int{22}
+}
+
+type StopBackupResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Backup        *Backup                `protobuf:"bytes,1,opt,name=backup,proto3" json:"backup,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopBackupResponse) Reset() {
+	*x = StopBackupResponse{}
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopBackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopBackupResponse) ProtoMessage() {}
+
+func (x *StopBackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopBackupResponse.ProtoReflect.Descriptor instead.
+func (*StopBackupResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_maintenance_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *StopBackupResponse) GetBackup() *Backup {
+	if x != nil {
+		return x.Backup
+	}
+	return nil
+}
+
 var File_k3fs_admin_v1_maintenance_proto protoreflect.FileDescriptor
 
 const file_k3fs_admin_v1_maintenance_proto_rawDesc = "" +
@@ -922,7 +1241,22 @@ const file_k3fs_admin_v1_maintenance_proto_rawDesc = "" +
 	"\x05scrub\x18\x01 \x01(\v2\x14.k3fs.admin.v1.ScrubR\x05scrub\"\x12\n" +
 	"\x10StopScrubRequest\"?\n" +
 	"\x11StopScrubResponse\x12*\n" +
-	"\x05scrub\x18\x01 \x01(\v2\x14.k3fs.admin.v1.ScrubR\x05scrub2\xf8\x05\n" +
+	"\x05scrub\x18\x01 \x01(\v2\x14.k3fs.admin.v1.ScrubR\x05scrub\"v\n" +
+	"\x06Backup\x12$\n" +
+	"\x03job\x18\x01 \x01(\v2\x12.k3fs.admin.v1.JobR\x03job\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x18\n" +
+	"\arecords\x18\x03 \x01(\x03R\arecords\x12\x18\n" +
+	"\aextents\x18\x04 \x01(\x03R\aextents\"(\n" +
+	"\x12StartBackupRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"D\n" +
+	"\x13StartBackupResponse\x12-\n" +
+	"\x06backup\x18\x01 \x01(\v2\x15.k3fs.admin.v1.BackupR\x06backup\"\x12\n" +
+	"\x10GetBackupRequest\"B\n" +
+	"\x11GetBackupResponse\x12-\n" +
+	"\x06backup\x18\x01 \x01(\v2\x15.k3fs.admin.v1.BackupR\x06backup\"\x13\n" +
+	"\x11StopBackupRequest\"C\n" +
+	"\x12StopBackupResponse\x12-\n" +
+	"\x06backup\x18\x01 \x01(\v2\x15.k3fs.admin.v1.BackupR\x06backup2\xbb\b\n" +
 	"\x12MaintenanceService\x12v\n" +
 	"\x0eGetMaintenance\x12$.k3fs.admin.v1.GetMaintenanceRequest\x1a%.k3fs.admin.v1.GetMaintenanceResponse\"\x17\xea\xc7\x18\x10\n" +
 	"\fk3fs:GetNode\x10\x02\x90\x02\x01\x12\\\n" +
@@ -938,6 +1272,13 @@ const file_k3fs_admin_v1_maintenance_proto_rawDesc = "" +
 	"\bGetScrub\x12\x1e.k3fs.admin.v1.GetScrubRequest\x1a\x1f.k3fs.admin.v1.GetScrubResponse\"\x17\xea\xc7\x18\x10\n" +
 	"\fk3fs:GetNode\x10\x02\x90\x02\x01\x12h\n" +
 	"\tStopScrub\x12\x1f.k3fs.admin.v1.StopScrubRequest\x1a .k3fs.admin.v1.StopScrubResponse\"\x18\xea\xc7\x18\x11\n" +
+	"\rk3fs:Maintain\x10\x02\x90\x02\x02\x12k\n" +
+	"\vStartBackup\x12!.k3fs.admin.v1.StartBackupRequest\x1a\".k3fs.admin.v1.StartBackupResponse\"\x15\xea\xc7\x18\x11\n" +
+	"\rk3fs:Maintain\x10\x02\x12g\n" +
+	"\tGetBackup\x12\x1f.k3fs.admin.v1.GetBackupRequest\x1a .k3fs.admin.v1.GetBackupResponse\"\x17\xea\xc7\x18\x10\n" +
+	"\fk3fs:GetNode\x10\x02\x90\x02\x01\x12k\n" +
+	"\n" +
+	"StopBackup\x12 .k3fs.admin.v1.StopBackupRequest\x1a!.k3fs.admin.v1.StopBackupResponse\"\x18\xea\xc7\x18\x11\n" +
 	"\rk3fs:Maintain\x10\x02\x90\x02\x02B\x1eZ\x1ck3fs/daemon/adminapi/adminv1b\x06proto3"
 
 var (
@@ -952,7 +1293,7 @@ func file_k3fs_admin_v1_maintenance_proto_rawDescGZIP() []byte {
 	return file_k3fs_admin_v1_maintenance_proto_rawDescData
 }
 
-var file_k3fs_admin_v1_maintenance_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_k3fs_admin_v1_maintenance_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_k3fs_admin_v1_maintenance_proto_goTypes = []any{
 	(*Maintenance)(nil),            // 0: k3fs.admin.v1.Maintenance
 	(*GetMaintenanceRequest)(nil),  // 1: k3fs.admin.v1.GetMaintenanceRequest
@@ -971,38 +1312,55 @@ var file_k3fs_admin_v1_maintenance_proto_goTypes = []any{
 	(*GetScrubResponse)(nil),       // 14: k3fs.admin.v1.GetScrubResponse
 	(*StopScrubRequest)(nil),       // 15: k3fs.admin.v1.StopScrubRequest
 	(*StopScrubResponse)(nil),      // 16: k3fs.admin.v1.StopScrubResponse
-	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
+	(*Backup)(nil),                 // 17: k3fs.admin.v1.Backup
+	(*StartBackupRequest)(nil),     // 18: k3fs.admin.v1.StartBackupRequest
+	(*StartBackupResponse)(nil),    // 19: k3fs.admin.v1.StartBackupResponse
+	(*GetBackupRequest)(nil),       // 20: k3fs.admin.v1.GetBackupRequest
+	(*GetBackupResponse)(nil),      // 21: k3fs.admin.v1.GetBackupResponse
+	(*StopBackupRequest)(nil),      // 22: k3fs.admin.v1.StopBackupRequest
+	(*StopBackupResponse)(nil),     // 23: k3fs.admin.v1.StopBackupResponse
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
 }
 var file_k3fs_admin_v1_maintenance_proto_depIdxs = []int32{
 	0,  // 0: k3fs.admin.v1.GetMaintenanceResponse.maintenance:type_name -> k3fs.admin.v1.Maintenance
 	0,  // 1: k3fs.admin.v1.DrainResponse.maintenance:type_name -> k3fs.admin.v1.Maintenance
 	0,  // 2: k3fs.admin.v1.UndrainResponse.maintenance:type_name -> k3fs.admin.v1.Maintenance
 	0,  // 3: k3fs.admin.v1.SetReadOnlyResponse.maintenance:type_name -> k3fs.admin.v1.Maintenance
-	17, // 4: k3fs.admin.v1.Job.began:type_name -> google.protobuf.Timestamp
-	17, // 5: k3fs.admin.v1.Job.ended:type_name -> google.protobuf.Timestamp
+	24, // 4: k3fs.admin.v1.Job.began:type_name -> google.protobuf.Timestamp
+	24, // 5: k3fs.admin.v1.Job.ended:type_name -> google.protobuf.Timestamp
 	9,  // 6: k3fs.admin.v1.Scrub.job:type_name -> k3fs.admin.v1.Job
 	10, // 7: k3fs.admin.v1.StartScrubResponse.scrub:type_name -> k3fs.admin.v1.Scrub
 	10, // 8: k3fs.admin.v1.GetScrubResponse.scrub:type_name -> k3fs.admin.v1.Scrub
 	10, // 9: k3fs.admin.v1.StopScrubResponse.scrub:type_name -> k3fs.admin.v1.Scrub
-	1,  // 10: k3fs.admin.v1.MaintenanceService.GetMaintenance:input_type -> k3fs.admin.v1.GetMaintenanceRequest
-	3,  // 11: k3fs.admin.v1.MaintenanceService.Drain:input_type -> k3fs.admin.v1.DrainRequest
-	5,  // 12: k3fs.admin.v1.MaintenanceService.Undrain:input_type -> k3fs.admin.v1.UndrainRequest
-	7,  // 13: k3fs.admin.v1.MaintenanceService.SetReadOnly:input_type -> k3fs.admin.v1.SetReadOnlyRequest
-	11, // 14: k3fs.admin.v1.MaintenanceService.StartScrub:input_type -> k3fs.admin.v1.StartScrubRequest
-	13, // 15: k3fs.admin.v1.MaintenanceService.GetScrub:input_type -> k3fs.admin.v1.GetScrubRequest
-	15, // 16: k3fs.admin.v1.MaintenanceService.StopScrub:input_type -> k3fs.admin.v1.StopScrubRequest
-	2,  // 17: k3fs.admin.v1.MaintenanceService.GetMaintenance:output_type -> k3fs.admin.v1.GetMaintenanceResponse
-	4,  // 18: k3fs.admin.v1.MaintenanceService.Drain:output_type -> k3fs.admin.v1.DrainResponse
-	6,  // 19: k3fs.admin.v1.MaintenanceService.Undrain:output_type -> k3fs.admin.v1.UndrainResponse
-	8,  // 20: k3fs.admin.v1.MaintenanceService.SetReadOnly:output_type -> k3fs.admin.v1.SetReadOnlyResponse
-	12, // 21: k3fs.admin.v1.MaintenanceService.StartScrub:output_type -> k3fs.admin.v1.StartScrubResponse
-	14, // 22: k3fs.admin.v1.MaintenanceService.GetScrub:output_type -> k3fs.admin.v1.GetScrubResponse
-	16, // 23: k3fs.admin.v1.MaintenanceService.StopScrub:output_type -> k3fs.admin.v1.StopScrubResponse
-	17, // [17:24] is the sub-list for method output_type
-	10, // [10:17] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	9,  // 10: k3fs.admin.v1.Backup.job:type_name -> k3fs.admin.v1.Job
+	17, // 11: k3fs.admin.v1.StartBackupResponse.backup:type_name -> k3fs.admin.v1.Backup
+	17, // 12: k3fs.admin.v1.GetBackupResponse.backup:type_name -> k3fs.admin.v1.Backup
+	17, // 13: k3fs.admin.v1.StopBackupResponse.backup:type_name -> k3fs.admin.v1.Backup
+	1,  // 14: k3fs.admin.v1.MaintenanceService.GetMaintenance:input_type -> k3fs.admin.v1.GetMaintenanceRequest
+	3,  // 15: k3fs.admin.v1.MaintenanceService.Drain:input_type -> k3fs.admin.v1.DrainRequest
+	5,  // 16: k3fs.admin.v1.MaintenanceService.Undrain:input_type -> k3fs.admin.v1.UndrainRequest
+	7,  // 17: k3fs.admin.v1.MaintenanceService.SetReadOnly:input_type -> k3fs.admin.v1.SetReadOnlyRequest
+	11, // 18: k3fs.admin.v1.MaintenanceService.StartScrub:input_type -> k3fs.admin.v1.StartScrubRequest
+	13, // 19: k3fs.admin.v1.MaintenanceService.GetScrub:input_type -> k3fs.admin.v1.GetScrubRequest
+	15, // 20: k3fs.admin.v1.MaintenanceService.StopScrub:input_type -> k3fs.admin.v1.StopScrubRequest
+	18, // 21: k3fs.admin.v1.MaintenanceService.StartBackup:input_type -> k3fs.admin.v1.StartBackupRequest
+	20, // 22: k3fs.admin.v1.MaintenanceService.GetBackup:input_type -> k3fs.admin.v1.GetBackupRequest
+	22, // 23: k3fs.admin.v1.MaintenanceService.StopBackup:input_type -> k3fs.admin.v1.StopBackupRequest
+	2,  // 24: k3fs.admin.v1.MaintenanceService.GetMaintenance:output_type -> k3fs.admin.v1.GetMaintenanceResponse
+	4,  // 25: k3fs.admin.v1.MaintenanceService.Drain:output_type -> k3fs.admin.v1.DrainResponse
+	6,  // 26: k3fs.admin.v1.MaintenanceService.Undrain:output_type -> k3fs.admin.v1.UndrainResponse
+	8,  // 27: k3fs.admin.v1.MaintenanceService.SetReadOnly:output_type -> k3fs.admin.v1.SetReadOnlyResponse
+	12, // 28: k3fs.admin.v1.MaintenanceService.StartScrub:output_type -> k3fs.admin.v1.StartScrubResponse
+	14, // 29: k3fs.admin.v1.MaintenanceService.GetScrub:output_type -> k3fs.admin.v1.GetScrubResponse
+	16, // 30: k3fs.admin.v1.MaintenanceService.StopScrub:output_type -> k3fs.admin.v1.StopScrubResponse
+	19, // 31: k3fs.admin.v1.MaintenanceService.StartBackup:output_type -> k3fs.admin.v1.StartBackupResponse
+	21, // 32: k3fs.admin.v1.MaintenanceService.GetBackup:output_type -> k3fs.admin.v1.GetBackupResponse
+	23, // 33: k3fs.admin.v1.MaintenanceService.StopBackup:output_type -> k3fs.admin.v1.StopBackupResponse
+	24, // [24:34] is the sub-list for method output_type
+	14, // [14:24] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_k3fs_admin_v1_maintenance_proto_init() }
@@ -1017,7 +1375,7 @@ func file_k3fs_admin_v1_maintenance_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_k3fs_admin_v1_maintenance_proto_rawDesc), len(file_k3fs_admin_v1_maintenance_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -54,6 +54,15 @@ const (
 	// MaintenanceServiceStopScrubProcedure is the fully-qualified name of the MaintenanceService's
 	// StopScrub RPC.
 	MaintenanceServiceStopScrubProcedure = "/k3fs.admin.v1.MaintenanceService/StopScrub"
+	// MaintenanceServiceStartBackupProcedure is the fully-qualified name of the MaintenanceService's
+	// StartBackup RPC.
+	MaintenanceServiceStartBackupProcedure = "/k3fs.admin.v1.MaintenanceService/StartBackup"
+	// MaintenanceServiceGetBackupProcedure is the fully-qualified name of the MaintenanceService's
+	// GetBackup RPC.
+	MaintenanceServiceGetBackupProcedure = "/k3fs.admin.v1.MaintenanceService/GetBackup"
+	// MaintenanceServiceStopBackupProcedure is the fully-qualified name of the MaintenanceService's
+	// StopBackup RPC.
+	MaintenanceServiceStopBackupProcedure = "/k3fs.admin.v1.MaintenanceService/StopBackup"
 )
 
 // MaintenanceServiceClient is a client for the k3fs.admin.v1.MaintenanceService service.
@@ -74,6 +83,13 @@ type MaintenanceServiceClient interface {
 	GetScrub(context.Context, *connect.Request[adminv1.GetScrubRequest]) (*connect.Response[adminv1.GetScrubResponse], error)
 	// StopScrub ends a scrub early.
 	StopScrub(context.Context, *connect.Request[adminv1.StopScrubRequest]) (*connect.Response[adminv1.StopScrubResponse], error)
+	// StartBackup begins to copy all metadata and data, as they are at this moment, into a directory below the
+	// configuration's backup.dir, while both doors go on. What is deleted meanwhile comes free when it has ended.
+	StartBackup(context.Context, *connect.Request[adminv1.StartBackupRequest]) (*connect.Response[adminv1.StartBackupResponse], error)
+	// GetBackup tells how far the backup is, or how the last one since the daemon's start ended.
+	GetBackup(context.Context, *connect.Request[adminv1.GetBackupRequest]) (*connect.Response[adminv1.GetBackupResponse], error)
+	// StopBackup ends a backup early, and removes what there is of it.
+	StopBackup(context.Context, *connect.Request[adminv1.StopBackupRequest]) (*connect.Response[adminv1.StopBackupResponse], error)
 }
 
 // NewMaintenanceServiceClient constructs a client for the k3fs.admin.v1.MaintenanceService service.
@@ -135,6 +151,26 @@ func NewMaintenanceServiceClient(httpClient connect.HTTPClient, baseURL string, 
 			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
+		startBackup: connect.NewClient[adminv1.StartBackupRequest, adminv1.StartBackupResponse](
+			httpClient,
+			baseURL+MaintenanceServiceStartBackupProcedure,
+			connect.WithSchema(maintenanceServiceMethods.ByName("StartBackup")),
+			connect.WithClientOptions(opts...),
+		),
+		getBackup: connect.NewClient[adminv1.GetBackupRequest, adminv1.GetBackupResponse](
+			httpClient,
+			baseURL+MaintenanceServiceGetBackupProcedure,
+			connect.WithSchema(maintenanceServiceMethods.ByName("GetBackup")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		stopBackup: connect.NewClient[adminv1.StopBackupRequest, adminv1.StopBackupResponse](
+			httpClient,
+			baseURL+MaintenanceServiceStopBackupProcedure,
+			connect.WithSchema(maintenanceServiceMethods.ByName("StopBackup")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -147,6 +183,9 @@ type maintenanceServiceClient struct {
 	startScrub     *connect.Client[adminv1.StartScrubRequest, adminv1.StartScrubResponse]
 	getScrub       *connect.Client[adminv1.GetScrubRequest, adminv1.GetScrubResponse]
 	stopScrub      *connect.Client[adminv1.StopScrubRequest, adminv1.StopScrubResponse]
+	startBackup    *connect.Client[adminv1.StartBackupRequest, adminv1.StartBackupResponse]
+	getBackup      *connect.Client[adminv1.GetBackupRequest, adminv1.GetBackupResponse]
+	stopBackup     *connect.Client[adminv1.StopBackupRequest, adminv1.StopBackupResponse]
 }
 
 // GetMaintenance calls k3fs.admin.v1.MaintenanceService.GetMaintenance.
@@ -184,6 +223,21 @@ func (c *maintenanceServiceClient) StopScrub(ctx context.Context, req *connect.R
 	return c.stopScrub.CallUnary(ctx, req)
 }
 
+// StartBackup calls k3fs.admin.v1.MaintenanceService.StartBackup.
+func (c *maintenanceServiceClient) StartBackup(ctx context.Context, req *connect.Request[adminv1.StartBackupRequest]) (*connect.Response[adminv1.StartBackupResponse], error) {
+	return c.startBackup.CallUnary(ctx, req)
+}
+
+// GetBackup calls k3fs.admin.v1.MaintenanceService.GetBackup.
+func (c *maintenanceServiceClient) GetBackup(ctx context.Context, req *connect.Request[adminv1.GetBackupRequest]) (*connect.Response[adminv1.GetBackupResponse], error) {
+	return c.getBackup.CallUnary(ctx, req)
+}
+
+// StopBackup calls k3fs.admin.v1.MaintenanceService.StopBackup.
+func (c *maintenanceServiceClient) StopBackup(ctx context.Context, req *connect.Request[adminv1.StopBackupRequest]) (*connect.Response[adminv1.StopBackupResponse], error) {
+	return c.stopBackup.CallUnary(ctx, req)
+}
+
 // MaintenanceServiceHandler is an implementation of the k3fs.admin.v1.MaintenanceService service.
 type MaintenanceServiceHandler interface {
 	// GetMaintenance says in which mode the node is, and what is under way.
@@ -202,6 +256,13 @@ type MaintenanceServiceHandler interface {
 	GetScrub(context.Context, *connect.Request[adminv1.GetScrubRequest]) (*connect.Response[adminv1.GetScrubResponse], error)
 	// StopScrub ends a scrub early.
 	StopScrub(context.Context, *connect.Request[adminv1.StopScrubRequest]) (*connect.Response[adminv1.StopScrubResponse], error)
+	// StartBackup begins to copy all metadata and data, as they are at this moment, into a directory below the
+	// configuration's backup.dir, while both doors go on. What is deleted meanwhile comes free when it has ended.
+	StartBackup(context.Context, *connect.Request[adminv1.StartBackupRequest]) (*connect.Response[adminv1.StartBackupResponse], error)
+	// GetBackup tells how far the backup is, or how the last one since the daemon's start ended.
+	GetBackup(context.Context, *connect.Request[adminv1.GetBackupRequest]) (*connect.Response[adminv1.GetBackupResponse], error)
+	// StopBackup ends a backup early, and removes what there is of it.
+	StopBackup(context.Context, *connect.Request[adminv1.StopBackupRequest]) (*connect.Response[adminv1.StopBackupResponse], error)
 }
 
 // NewMaintenanceServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -259,6 +320,26 @@ func NewMaintenanceServiceHandler(svc MaintenanceServiceHandler, opts ...connect
 		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
+	maintenanceServiceStartBackupHandler := connect.NewUnaryHandler(
+		MaintenanceServiceStartBackupProcedure,
+		svc.StartBackup,
+		connect.WithSchema(maintenanceServiceMethods.ByName("StartBackup")),
+		connect.WithHandlerOptions(opts...),
+	)
+	maintenanceServiceGetBackupHandler := connect.NewUnaryHandler(
+		MaintenanceServiceGetBackupProcedure,
+		svc.GetBackup,
+		connect.WithSchema(maintenanceServiceMethods.ByName("GetBackup")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	maintenanceServiceStopBackupHandler := connect.NewUnaryHandler(
+		MaintenanceServiceStopBackupProcedure,
+		svc.StopBackup,
+		connect.WithSchema(maintenanceServiceMethods.ByName("StopBackup")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/k3fs.admin.v1.MaintenanceService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case MaintenanceServiceGetMaintenanceProcedure:
@@ -275,6 +356,12 @@ func NewMaintenanceServiceHandler(svc MaintenanceServiceHandler, opts ...connect
 			maintenanceServiceGetScrubHandler.ServeHTTP(w, r)
 		case MaintenanceServiceStopScrubProcedure:
 			maintenanceServiceStopScrubHandler.ServeHTTP(w, r)
+		case MaintenanceServiceStartBackupProcedure:
+			maintenanceServiceStartBackupHandler.ServeHTTP(w, r)
+		case MaintenanceServiceGetBackupProcedure:
+			maintenanceServiceGetBackupHandler.ServeHTTP(w, r)
+		case MaintenanceServiceStopBackupProcedure:
+			maintenanceServiceStopBackupHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -310,4 +397,16 @@ func (UnimplementedMaintenanceServiceHandler) GetScrub(context.Context, *connect
 
 func (UnimplementedMaintenanceServiceHandler) StopScrub(context.Context, *connect.Request[adminv1.StopScrubRequest]) (*connect.Response[adminv1.StopScrubResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.MaintenanceService.StopScrub is not implemented"))
+}
+
+func (UnimplementedMaintenanceServiceHandler) StartBackup(context.Context, *connect.Request[adminv1.StartBackupRequest]) (*connect.Response[adminv1.StartBackupResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.MaintenanceService.StartBackup is not implemented"))
+}
+
+func (UnimplementedMaintenanceServiceHandler) GetBackup(context.Context, *connect.Request[adminv1.GetBackupRequest]) (*connect.Response[adminv1.GetBackupResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.MaintenanceService.GetBackup is not implemented"))
+}
+
+func (UnimplementedMaintenanceServiceHandler) StopBackup(context.Context, *connect.Request[adminv1.StopBackupRequest]) (*connect.Response[adminv1.StopBackupResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.MaintenanceService.StopBackup is not implemented"))
 }
