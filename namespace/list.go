@@ -17,6 +17,9 @@ import (
 // maxKey is the longest object key, in bytes (S3 "Object key names").
 const maxKey = 1024
 
+// ListPart is how many objects ListOptions.Found gets at a time.
+const ListPart = 100
+
 // maxStep is how many entries a walk passes over before it seeks instead.
 const maxStep = 32
 
@@ -48,9 +51,10 @@ func (v *View) listPage(ctx context.Context, r metastore.Reader, bucket string, 
 
 // lister fills a page.
 type lister struct {
-	o    ListOptions
-	page ListPage
-	last string // the entry given last
+	o     ListOptions
+	page  ListPage
+	found int    // objects that o.Found got
+	last  string // the entry given last
 }
 
 // visit takes a key. It returns where the walk goes on: at the first key not less than next.
@@ -67,7 +71,7 @@ func (l *lister) visit(key string, ino Ino, rec *listed) (next string, more bool
 			return next, true
 		}
 	}
-	if len(l.page.Objects)+len(l.page.Prefixes) == l.o.Max {
+	if l.found+len(l.page.Objects)+len(l.page.Prefixes) == l.o.Max {
 		l.page.Truncated, l.page.Next = true, l.last
 		return "", false
 	}
@@ -77,11 +81,24 @@ func (l *lister) visit(key string, ino Ino, rec *listed) (next string, more bool
 		return next, next != ""
 	}
 	if l.page.Objects == nil && l.o.After != "" { // the page before was full, and so may this one be
-		l.page.Objects = make([]ObjectInfo, 0, min(l.o.Max, 1000))
+		l.page.Objects = make([]ObjectInfo, 0, min(l.o.Max, l.part()))
 	}
 	l.page.Objects = append(l.page.Objects, rec.info(key, ino))
 	l.last = key
+	if l.o.Found != nil && len(l.page.Objects) == ListPart {
+		l.o.Found(l.page.Objects)
+		l.found += ListPart
+		l.page.Objects = make([]ObjectInfo, 0, ListPart)
+	}
 	return "", true
+}
+
+// part is how many objects come together.
+func (l *lister) part() int {
+	if l.o.Found != nil {
+		return ListPart
+	}
+	return 1000
 }
 
 // walker visits the visible keys of a tree in order.

@@ -251,6 +251,9 @@ type ListOptions struct {
 	Prefix, Delimiter string
 	After             string // keys, and prefixes, strictly greater than this
 	Max               int    // entries (keys and prefixes together) of a page
+	// Found, if set, gets the objects of the page as soon as there are ListPart of them, and they are not
+	// in the page then. It must not wait: the state that is listed is held meanwhile.
+	Found func([]ObjectInfo)
 }
 
 // ListPage is one page of a listing.

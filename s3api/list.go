@@ -154,16 +154,16 @@ func (l *listing) begin(q *request, root string) {
 // objectBytes is what an object mostly takes in a listing beside its key.
 const objectBytes = 340
 
-// contents writes the keys and common prefixes of a page.
-func (l *listing) contents(page namespace.ListPage, o *owner) {
+// contents writes objects of a page.
+func (l *listing) contents(objects []namespace.ObjectInfo, o *owner) {
 	w := &l.w
 	size := 0
-	for i := range page.Objects {
-		size += objectBytes + len(page.Objects[i].Key)
+	for i := range objects {
+		size += objectBytes + len(objects[i].Key)
 	}
 	w.buf = slices.Grow(w.buf, size)
-	for i := range page.Objects {
-		obj := &page.Objects[i]
+	for i := range objects {
+		obj := &objects[i]
 		w.open("Contents")
 		w.object(obj)
 		if o != nil {
@@ -171,7 +171,6 @@ func (l *listing) contents(page namespace.ListPage, o *owner) {
 		}
 		w.close("Contents")
 	}
-	l.prefixes(page.Prefixes)
 }
 
 // object writes what every listing of objects says of one.
@@ -204,13 +203,75 @@ func (l *listing) prefixes(all []string) {
 	}
 }
 
-// page asks the namespace for one page; none of no entries needs to be asked for.
-func (l *listing) page(q *request, after string) (namespace.ListPage, error) {
+// answer writes the page after what l.w holds, and what end adds to it. A page of more than one part is sent while
+// the rest is looked for, so that the client reads the one meanwhile; the state that is listed is one all the same, and
+// nobody who reads slowly holds it.
+func (l *listing) answer(q *request, after string, o *owner, end func(page namespace.ListPage, entries int)) error {
+	sender := partSender{l: l, q: q, owner: o}
+	page, err := sender.page(after)
+	if err != nil {
+		return err // which cuts the connection, if a part was sent
+	}
+	l.contents(page.Objects, o)
+	l.prefixes(page.Prefixes)
+	end(page, sender.objects+len(page.Objects)+len(page.Prefixes))
+	l.w.close("ListBucketResult")
+	if sender.objects == 0 {
+		return q.writeRawXML(http.StatusOK, l.w.buf)
+	}
+	_, _ = q.w.Write(l.w.buf) // a client that went away is nobody's error
+	return nil
+}
+
+// partSender sends the first parts of a page, beside the handler.
+type partSender struct {
+	l       *listing
+	q       *request
+	owner   *owner
+	objects int // that were handed to it
+	parts   chan []namespace.ObjectInfo
+	done    chan struct{}
+}
+
+// page asks the namespace for one page, and returns what is not sent yet. None of no entries needs to be asked for.
+func (s *partSender) page(after string) (namespace.ListPage, error) {
+	l, q := s.l, s.q
 	if l.max == 0 {
 		_, err := q.view.HeadBucket(q.ctx(), q.bucket)
 		return namespace.ListPage{}, err
 	}
-	return q.view.ListObjects(q.ctx(), q.bucket, namespace.ListOptions{Prefix: l.prefix, Delimiter: l.delimiter, After: after, Max: l.max})
+	defer s.wait()
+	return q.view.ListObjects(q.ctx(), q.bucket, namespace.ListOptions{Prefix: l.prefix, Delimiter: l.delimiter, After: after, Max: l.max, Found: s.found})
+}
+
+func (s *partSender) found(part []namespace.ObjectInfo) {
+	if s.parts == nil {
+		s.parts = make(chan []namespace.ObjectInfo, maxKeys/namespace.ListPart) // never full
+		s.done = make(chan struct{})
+		go s.send()
+	}
+	s.objects += len(part)
+	s.parts <- part
+}
+
+func (s *partSender) send() {
+	defer close(s.done)
+	w := s.q.w
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(http.StatusOK)
+	for part := range s.parts {
+		s.l.contents(part, s.owner)
+		_, _ = w.Write(s.l.w.buf) // a client that went away is nobody's error
+		s.l.w.buf = s.l.w.buf[:0]
+	}
+}
+
+// wait returns when all parts are sent.
+func (s *partSender) wait() {
+	if s.parts != nil {
+		close(s.parts)
+		<-s.done
+	}
 }
 
 // listObjectsV1 is ListObjects.
@@ -220,10 +281,6 @@ func (q *request) listObjectsV1() error {
 		return err
 	}
 	marker := q.query.Get("marker")
-	page, err := l.page(q, marker)
-	if err != nil {
-		return err
-	}
 	o, err := q.bucketOwner()
 	if err != nil {
 		return err
@@ -231,13 +288,12 @@ func (q *request) listObjectsV1() error {
 	l.begin(q, "ListBucketResult")
 	l.w.key("Marker", marker)
 	l.w.elem("MaxKeys", strconv.Itoa(l.max))
-	l.w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
-	if page.Truncated && l.delimiter != "" {
-		l.w.key("NextMarker", page.Next)
-	}
-	l.contents(page, o)
-	l.w.close("ListBucketResult")
-	return q.writeRawXML(http.StatusOK, l.w.buf)
+	return l.answer(q, marker, o, func(page namespace.ListPage, _ int) {
+		l.w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
+		if page.Truncated && l.delimiter != "" {
+			l.w.key("NextMarker", page.Next)
+		}
+	})
 }
 
 // listObjectsV2 is ListObjectsV2.
@@ -260,10 +316,6 @@ func (q *request) listObjectsV2() error {
 			from = string(b)
 		}
 	}
-	page, err := l.page(q, from)
-	if err != nil {
-		return err
-	}
 	var o *owner
 	if q.query.Get("fetch-owner") == "true" {
 		if o, err = q.bucketOwner(); err != nil {
@@ -271,19 +323,18 @@ func (q *request) listObjectsV2() error {
 		}
 	}
 	l.begin(q, "ListBucketResult")
-	l.w.elem("KeyCount", strconv.Itoa(len(page.Objects)+len(page.Prefixes)))
 	l.w.elem("MaxKeys", strconv.Itoa(l.max))
-	l.w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
 	if q.query.Has("continuation-token") {
 		l.w.text("ContinuationToken", token)
-	}
-	if page.Truncated {
-		l.w.elem("NextContinuationToken", base64.URLEncoding.EncodeToString([]byte(page.Next)))
 	}
 	if after != "" {
 		l.w.key("StartAfter", after)
 	}
-	l.contents(page, o)
-	l.w.close("ListBucketResult")
-	return q.writeRawXML(http.StatusOK, l.w.buf)
+	return l.answer(q, from, o, func(page namespace.ListPage, entries int) {
+		l.w.elem("KeyCount", strconv.Itoa(entries))
+		l.w.elem("IsTruncated", strconv.FormatBool(page.Truncated))
+		if page.Truncated {
+			l.w.elem("NextContinuationToken", base64.URLEncoding.EncodeToString([]byte(page.Next)))
+		}
+	})
 }
