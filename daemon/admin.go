@@ -25,7 +25,7 @@ const maxAdminConnections = 256
 // listenAdmin opens the listener of health, metrics and the admin API.
 func (d *Daemon) listenAdmin() error {
 	var err error
-	d.api, err = adminapi.New(adminapi.Options{Namespace: d.ns, Tenancy: d.stores.tenancy, Node: operated{d}, Logger: d.log, Now: time.Now, Done: d.administered})
+	d.api, err = adminapi.New(adminapi.Options{Namespace: d.ns, Tenancy: d.stores.tenancy, Node: operated{d}, Logger: d.log, Now: time.Now, Bearer: d.bearer(), Done: d.administered})
 	if err != nil || d.cfg.Admin.Listen == "" {
 		return err
 	}

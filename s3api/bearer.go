@@ -36,8 +36,8 @@ func (s *Server) bearer(ctx context.Context, token string) (oidc.Identity, error
 	return oidc.Identity{}, refused(err)
 }
 
-// bearerToken returns the token of an Authorization header of that scheme (RFC 6750, 2.1). ok is false for any other.
-func bearerToken(h http.Header) (token string, ok bool) {
+// BearerToken returns the token of an Authorization header of that scheme (RFC 6750, 2.1). ok is false for any other.
+func BearerToken(h http.Header) (token string, ok bool) {
 	if len(h["Authorization"]) != 1 {
 		return "", false
 	}
@@ -47,7 +47,7 @@ func bearerToken(h http.Header) (token string, ok bool) {
 
 // authenticate finds out who makes the request, by the one mechanism that it uses.
 func (q *request) authenticate() (*sigv4.Identity[tenancy.Principal], error) {
-	token, bearer := bearerToken(q.r.Header)
+	token, bearer := BearerToken(q.r.Header)
 	shared := isShared(q.r.URL.RawQuery)
 	if !bearer && !shared {
 		return q.s.verifier.Verify(q.r)

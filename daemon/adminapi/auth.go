@@ -13,6 +13,7 @@ import (
 
 	"k3fs/s3api"
 	"k3fs/tenancy"
+	"k3fs/tenancy/oidc"
 )
 
 // Service is what requests are signed for.
@@ -61,8 +62,12 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, c *call, err err
 	s.done(c, procedure, err)
 }
 
-// who finds out who makes a request: whoever signed it, or the host's administrator at the other end of a socket.
+// who finds out who makes a request: whoever signed it, or for whom its token speaks, or the host's administrator at the
+// other end of a socket. What is given and wrong is refused there, too.
 func (s *Server) who(r *http.Request, body []byte) (tenancy.Principal, error) {
+	if token, is := s3api.BearerToken(r.Header); is {
+		return s.bearer(r, body, token)
+	}
 	signed, err := s.auth.Authenticate(r, body, "k3fs-nonce")
 	switch {
 	case errors.Is(err, s3api.ErrUnsigned) && Administrator(r.Context()):
@@ -79,6 +84,29 @@ func (s *Server) who(r *http.Request, body []byte) (tenancy.Principal, error) {
 	}
 	s.o.Tenancy.Used(signed.AccessKey)
 	return signed.Principal, nil
+}
+
+// bearer finds out for whom a JSON web token speaks, by the rules of the S3 port: nothing else may say who asks.
+func (s *Server) bearer(r *http.Request, body []byte, token string) (tenancy.Principal, error) {
+	plain := r.Clone(r.Context())
+	plain.Header.Del("Authorization")
+	if _, err := s.auth.Authenticate(plain, body); !errors.Is(err, s3api.ErrUnsigned) || r.Header.Get(TenantHeader) != "" {
+		return tenancy.Principal{}, unauthenticated("a bearer token alone says who asks, and of which tenant: send no signature and no " + TenantHeader + " beside it")
+	}
+	if s.o.Bearer == nil {
+		return tenancy.Principal{}, unauthenticated("no identity provider is trusted here: the operator names them in the daemon's configuration (issuers)")
+	}
+	id, err := s.o.Bearer(r.Context(), token)
+	switch {
+	case err == nil && id.Principal.Tenant != 0:
+		return id.Principal, nil
+	case errors.Is(err, oidc.ErrExpired):
+		return tenancy.Principal{}, unauthenticated("the token has expired: get another one from your identity provider")
+	case errors.Is(err, oidc.ErrAway):
+		return tenancy.Principal{}, connect.NewError(connect.CodeUnavailable, errors.New("the identity provider can't be asked for its keys at the moment: try again"))
+	}
+	s.o.Logger.Debug("admin: bearer token refused", "err", err)
+	return tenancy.Principal{}, unauthenticated("the token can't be verified, or names no account here")
 }
 
 // administrator is the host's administrator, as the root account of a tenant.

@@ -6,7 +6,8 @@
 // # Who asks
 //
 // A request is signed with AWS Signature Version 4 for the service "k3fs", over its body and a nonce in the header
-// K3fs-Nonce, by the access keys that S3 and mounts know. A nonce is good for one request. On the unix socket root,
+// K3fs-Nonce, by the access keys that S3 and mounts know. A nonce is good for one request. Or it carries a JSON web
+// token of a trusted identity provider ("Authorization: Bearer"), as requests of S3 may. On the unix socket root,
 // and who runs the daemon, needs no signature, and acts as the root account of the tenant that the header
 // K3fs-Tenant names, by default the first. Health and reflection are answered to anybody, and nothing else is.
 //

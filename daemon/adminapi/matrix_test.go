@@ -3,6 +3,10 @@ package adminapi_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -12,6 +16,9 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
 	"k3fs/daemon/adminapi"
@@ -155,8 +162,8 @@ func (w *world) post(c caller, path, body string) (int, string, string) {
 	return res.StatusCode, e.Code, string(raw)
 }
 
-// actors are who asks: those of a role, and those who are nobody.
-func (w *world) actors() (roles map[tenancy.Role]caller, nobodies map[string]caller) {
+// actors are who asks: those of a role, by each kind of credential, and those who are nobody.
+func (w *world) actors() (roles map[tenancy.Role]map[string]caller, nobodies map[string]caller) {
 	ctx, root := context.Background(), w.ten.As(tenancy.Root(tenancy.FirstTenant))
 	account := func(name string, n tenancy.NewAccount) tenancy.Credentials {
 		_, err := root.CreateAccount(ctx, name, n)
@@ -165,9 +172,10 @@ func (w *world) actors() (roles map[tenancy.Role]caller, nobodies map[string]cal
 		require.NoError(w.t, err)
 		return c
 	}
-	roles = map[tenancy.Role]caller{}
+	roles = map[tenancy.Role]map[string]caller{}
 	for _, role := range tenancy.Roles() {
-		roles[role] = caller{client: w.client(account(string(role), tenancy.NewAccount{Role: role}))}
+		key := account(string(role), tenancy.NewAccount{Role: role})
+		roles[role] = map[string]caller{"access key": {client: w.client(key)}, "bearer": bearing(w.token(string(role), nil)), "session": w.session(string(role), 0)}
 	}
 	disabled, yes := account("disabled", tenancy.NewAccount{Role: tenancy.RoleAdmin}), true
 	_, err := root.UpdateAccount(ctx, "disabled", tenancy.AccountChange{Disabled: &yes})
@@ -193,7 +201,7 @@ func (w *world) actors() (roles map[tenancy.Role]caller, nobodies map[string]cal
 			r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), from, to, 1))
 		}
 	}
-	return roles, map[string]caller{
+	nobodies = map[string]caller{
 		"anonymous": {client: http.DefaultClient}, "disabled account": {client: w.client(disabled)}, "suspended tenant": {client: w.client(suspended)},
 		"deleted account": {client: w.client(gone)}, "wrong secret": {client: w.client(forged)}, "session that never was": {client: temporary},
 		"forged signature": as(func(r *http.Request) {
@@ -212,8 +220,96 @@ func (w *world) actors() (roles map[tenancy.Role]caller, nobodies map[string]cal
 		"another time": as(func(r *http.Request) {
 			r.Header.Set("X-Amz-Date", time.Now().Add(time.Minute).UTC().Format("20060102T150405Z"))
 		}),
-		"tenant by a header": as(func(r *http.Request) { r.Header.Set(adminapi.TenantHeader, "other"); r.Header.Del("Authorization") }),
+		"tenant by a header":     as(func(r *http.Request) { r.Header.Set(adminapi.TenantHeader, "other"); r.Header.Del("Authorization") }),
+		"expired session":        w.session("admin", -2*time.Hour),
+		"signed an hour ago":     {client: &http.Client{Transport: late{w.root}}},
+		"bearer and a signature": as(func(r *http.Request) { r.Header.Add("Authorization", "Bearer "+w.token("admin", nil)) }),
+		"bearer and a signature in the query": as(func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer "+w.token("admin", nil))
+			r.URL.RawQuery = "X-Amz-Algorithm=AWS4-HMAC-SHA256"
+		}),
+		"bearer and a tenant": as(func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer "+w.token("admin", nil))
+			r.Header.Set(adminapi.TenantHeader, "other")
+		}),
 	}
+	for name, token := range w.badTokens() {
+		nobodies[name] = bearing(token)
+	}
+	return roles, nobodies
+}
+
+// badTokens are tokens for the account admin with something wrong.
+func (w *world) badTokens() map[string]string {
+	_, stranger, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(w.t, err)
+	say := func(name string, value any) string {
+		return w.token("admin", func(c jwt.MapClaims) (jwt.SigningMethod, any) {
+			c[name] = value
+			return jwt.SigningMethodEdDSA, w.issuer
+		})
+	}
+	signed := func(m jwt.SigningMethod, key any) string {
+		return w.token("admin", func(jwt.MapClaims) (jwt.SigningMethod, any) { return m, key })
+	}
+	return map[string]string{
+		"empty bearer": "", "expired bearer": say("exp", time.Now().Add(-time.Hour).Unix()), "bearer of later": say("nbf", time.Now().Add(time.Hour).Unix()),
+		"bearer for others": say("aud", "others"), "bearer of another issuer": say("iss", "https://other.example"),
+		"bearer of root": say("sub", "root"), "bearer of a disabled account": say("sub", "disabled"), "bearer of nobody": say("sub", "nobody"),
+		"forged bearer": signed(jwt.SigningMethodEdDSA, stranger), "bearer signed by none": signed(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType),
+		"bearer by the public key as a secret": signed(jwt.SigningMethodHS256, []byte(w.issuer.Public().(ed25519.PublicKey))),
+	}
+}
+
+// bearing asks with a token.
+func bearing(token string) caller {
+	return caller{client: &http.Client{Transport: bearer(token)}}
+}
+
+type bearer string
+
+// RoundTrip implements http.RoundTripper.
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+string(b))
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// session asks with temporary credentials of an account, made as if it were that much later.
+func (w *world) session(account string, later time.Duration) caller {
+	ctx := context.Background()
+	w.ahead.Store(int64(later))
+	defer w.ahead.Store(0)
+	who, err := w.ten.Federated(ctx, "default", account)
+	require.NoError(w.t, err)
+	made, err := w.ten.Assume(ctx, who, tenancy.NewSession{})
+	require.NoError(w.t, err)
+	t := adminclient.Target{Endpoint: w.srv.URL, AccessKey: made.AccessKey, SecretKey: made.Secret, SessionToken: made.Token}
+	client, err := t.Client()
+	require.NoError(w.t, err)
+	return caller{client: client}
+}
+
+// late signs requests as an hour ago.
+type late struct{ c tenancy.Credentials }
+
+// RoundTrip implements http.RoundTripper.
+func (l late) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:])
+	r.Header.Set("X-Amz-Content-Sha256", hash)
+	r.Header.Set(adminapi.NonceHeader, strings.Repeat("l", 32))
+	who := aws.Credentials{AccessKeyID: l.c.AccessKey, SecretAccessKey: l.c.Secret}
+	if err := v4.NewSigner().SignHTTP(r.Context(), who, r, hash, adminapi.Service, "us-east-1", time.Now().Add(-time.Hour)); err != nil {
+		return nil, err
+	}
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // tampering changes requests once they are signed.
@@ -243,11 +339,12 @@ func TestMatrix(t *testing.T) {
 	require.NoError(t, err)
 	roles, nobodies := w.actors()
 	other := caller{client: w.client(w.other)}
+	reader, err := w.ten.As(tenancy.Root(tenancy.FirstTenant)).CreateAccessKey(t.Context(), string(tenancy.RoleReadOnly), time.Time{})
+	require.NoError(t, err)
 	all := methods()
-	require.Len(t, matrix, len(all))
+	require.Empty(t, missing(all, matrix), "methods without a row, or rows without a method")
 	for name, path := range all {
-		r, ok := matrix[name]
-		require.True(t, ok, "the matrix has no row for %s", name)
+		r := matrix[name]
 		ask := func(bucket, hold string) string {
 			return strings.NewReplacer("MINE", bucket, "HELD", hold).Replace(r.request)
 		}
@@ -257,18 +354,22 @@ func TestMatrix(t *testing.T) {
 			require.Equal(t, http.StatusUnauthorized, status, "%s by %s: %s", name, who, text)
 			require.Equal(t, "unauthenticated", code, "%s by %s", name, who)
 		}
-		for role, c := range roles {
+		w.replayed(reader, path, body)
+		for role, places := range roles {
 			may := strings.Contains(r.may, letters[role])
 			if !may { // of a hold that is there, too
 				body = ask("case", held.Msg.Hold.Id)
 			} else {
 				body = ask("case", "h-none")
 			}
-			_, code, text := w.post(c, path, body)
-			if may {
-				require.NotContains(t, []string{"unauthenticated", "permission_denied", "internal", "unavailable", "unknown", ""}, code, "%s by %s: %s", name, role, text)
-			} else {
-				require.Equal(t, "permission_denied", code, "%s by %s: %s", name, role, text)
+			for place, c := range places {
+				may := may && (place != "session" || name != "ObjectService.ShareObject") // a link would outlive it
+				_, code, text := w.post(c, path, body)
+				if may {
+					require.NotContains(t, []string{"unauthenticated", "permission_denied", "internal", "unavailable", "unknown", ""}, code, "%s by %s with %s: %s", name, role, place, text)
+				} else {
+					require.Equal(t, "permission_denied", code, "%s by %s with %s: %s", name, role, place, text)
+				}
 			}
 		}
 		// Another tenant learns of this one's bucket and hold what it learns of none.
@@ -282,6 +383,49 @@ func TestMatrix(t *testing.T) {
 			require.Equal(t, absent, code, name)
 			require.Equal(t, anonymised(none, "absent", "h-0000000000000000"), anonymised(text, "case", held.Msg.Hold.Id), name)
 		}
+	}
+}
+
+// missing are the methods that have no row, and the rows that have no method.
+func missing(methods map[string]string, rows map[string]row) (names []string) {
+	for name := range methods {
+		if _, ok := rows[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	for name := range rows {
+		if _, ok := methods[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// A new method without a row fails the matrix, and so does a row whose method has gone.
+func TestMatrixMissesNothing(t *testing.T) {
+	all := methods()
+	all["NodeService.Explode"] = "/k3fs.admin.v1.NodeService/Explode"
+	require.Equal(t, []string{"NodeService.Explode"}, missing(all, matrix))
+	delete(all, "NodeService.Explode")
+	delete(all, "NodeService.GetClock")
+	require.Equal(t, []string{"NodeService.GetClock"}, missing(all, matrix))
+}
+
+// replayed makes a request of somebody, and then the very same again, which nobody is answered.
+func (w *world) replayed(c tenancy.Credentials, path, body string) {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost, w.srv.URL+path, strings.NewReader(body))
+	require.NoError(w.t, err)
+	r.Header.Set("Content-Type", "application/json")
+	signed, err := w.target(c).Sign(r)
+	require.NoError(w.t, err)
+	for _, again := range []bool{false, true} {
+		r := signed.Clone(w.t.Context())
+		r.Body = io.NopCloser(strings.NewReader(body))
+		res, err := http.DefaultTransport.RoundTrip(r)
+		require.NoError(w.t, err)
+		require.NoError(w.t, res.Body.Close())
+		require.Equal(w.t, again, res.StatusCode == http.StatusUnauthorized, "%s replayed: %s", path, res.Status)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"k3fs/namespace"
 	"k3fs/s3api"
 	"k3fs/tenancy"
+	"k3fs/tenancy/oidc"
 )
 
 // maxBody bounds a request, in bytes.
@@ -56,7 +57,7 @@ type Maintainer interface {
 	StopBackup(ctx context.Context, who tenancy.Principal) error
 }
 
-// Options say what the API stands on. All but Done are required.
+// Options say what the API stands on. All but Bearer and Done are required.
 type Options struct {
 	Namespace *namespace.FS
 	Tenancy   *tenancy.Tenancy
@@ -64,6 +65,8 @@ type Options struct {
 	Logger    *slog.Logger
 	// Now is the clock that signatures are checked against.
 	Now func() time.Time
+	// Bearer finds out for whom a JSON web token speaks; nil: none is taken.
+	Bearer func(ctx context.Context, token string) (oidc.Identity, error)
 	// Done is told of each request that was answered; may be nil.
 	Done func(Call)
 }

@@ -2,14 +2,21 @@ package adminapi_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
 
 	"k3fs/chunkstore/storetest"
@@ -19,6 +26,7 @@ import (
 	"k3fs/metastore/memkv"
 	"k3fs/namespace"
 	"k3fs/tenancy"
+	"k3fs/tenancy/oidc"
 )
 
 // world is the API on a real namespace, all in memory, with two tenants.
@@ -30,6 +38,9 @@ type world struct {
 	root  tenancy.Credentials // of the first tenant
 	other tenancy.Credentials // root of the other
 	calls chan adminapi.Call
+
+	ahead  atomic.Int64       // of tenancy's clock, in nanoseconds
+	issuer ed25519.PrivateKey // of tokens
 }
 
 func newWorld(t *testing.T) *world {
@@ -39,7 +50,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	kv := memkv.New(memkv.Options{})
 	w := &world{t: t, calls: make(chan adminapi.Call, 10_000)}
-	w.ten, err = tenancy.Open(ctx, kv, tenancy.Options{Master: master})
+	w.ten, err = tenancy.Open(ctx, kv, tenancy.Options{Master: master, Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }})
 	require.NoError(t, err)
 	w.root, err = w.ten.EnsureRoot(ctx, "AKIAROOT00000000", "root-secret-root-secret-root-secret-1234")
 	require.NoError(t, err)
@@ -50,7 +61,7 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.fs.Close(ctx)) })
 	api, err := adminapi.New(adminapi.Options{Namespace: w.fs, Tenancy: w.ten, Node: daemonLike{w.fs}, Logger: quiet, Now: time.Now,
-		Done: func(c adminapi.Call) { w.calls <- c }})
+		Bearer: w.verifier().Verify, Done: func(c adminapi.Call) { w.calls <- c }})
 	require.NoError(t, err)
 	w.srv = httptest.NewUnstartedServer(api)
 	w.srv.Config.Protocols = new(http.Protocols)
@@ -59,6 +70,40 @@ func newWorld(t *testing.T) *world {
 	w.srv.Start()
 	t.Cleanup(w.srv.Close)
 	return w
+}
+
+// Of the identity provider whose tokens the world takes.
+const (
+	issuerURL = "https://issuer.example"
+	audience  = "k3fs"
+)
+
+// verifier takes tokens of one identity provider, whose "sub" are accounts of the first tenant.
+func (w *world) verifier() *oidc.Verifier {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(w.t, err)
+	w.issuer = private
+	keys := filepath.Join(w.t.TempDir(), "keys.json")
+	require.NoError(w.t, os.WriteFile(keys, fmt.Appendf(nil, `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"one","x":%q}]}`, base64.RawURLEncoding.EncodeToString(public)), 0o600))
+	v, err := oidc.New([]oidc.Issuer{{URL: issuerURL, Audiences: []string{audience}, JWKS: keys, Tenant: "default", AccountClaim: "sub"}},
+		oidc.Options{Directory: w.ten, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(w.t, err)
+	return v
+}
+
+// token is one of the identity provider for an account, but for what change does to it.
+func (w *world) token(account string, change func(c jwt.MapClaims) (jwt.SigningMethod, any)) string {
+	c := jwt.MapClaims{"iss": issuerURL, "aud": audience, "sub": account, "exp": time.Now().Add(time.Hour).Unix()}
+	var method jwt.SigningMethod = jwt.SigningMethodEdDSA
+	var key any = w.issuer
+	if change != nil {
+		method, key = change(c)
+	}
+	t := jwt.NewWithClaims(method, c)
+	t.Header["kid"] = "one"
+	signed, err := t.SignedString(key)
+	require.NoError(w.t, err)
+	return signed
 }
 
 // daemonLike stands for the daemon.
