@@ -214,7 +214,7 @@ func FuzzBearerHeader(f *testing.F) {
 	f.Add("Bearer x", "X-K3-Token=x")
 	f.Add("bearer\tx", "x%2dk3-org")
 	f.Fuzz(func(t *testing.T, header, rawQuery string) {
-		token, ok := bearerToken(http.Header{"Authorization": {header}})
+		token, ok := BearerToken(http.Header{"Authorization": {header}})
 		if ok && (strings.Contains(token, " ") && !strings.Contains(header, " ") || !strings.EqualFold(strings.Trim(header, " \t")[:6], "bearer")) {
 			t.Fatalf("%q", header)
 		}
