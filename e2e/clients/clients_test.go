@@ -94,6 +94,17 @@ func TestS3cmd(t *testing.T) {
 	t.Run("v2", func(t *testing.T) { walk(t, d, "bash", testdata(t, "s3cmd.sh"), "s3cmd-v2", "--signature-v2") })
 }
 
+// Programs that make a directory of a bucket, beside the mount of k3fs itself.
+func TestMountsOfObjects(t *testing.T) {
+	harness.NeedTools(t, "bash", "rclone", "s3fs", "fusermount3", "mountpoint")
+	d := harness.Start(t, harness.Options{})
+	for _, program := range []string{"rclone", "s3fs"} {
+		t.Run(program, func(t *testing.T) {
+			walk(t, d, "bash", testdata(t, "mounted.sh"), program, "mount-"+program, filepath.Join(d.Mount, "mount-"+program))
+		})
+	}
+}
+
 func TestS5cmd(t *testing.T) {
 	harness.NeedTools(t, "bash", "jq", "curl")
 	program := filepath.Join(harness.TempDir(t), "s5cmd")
