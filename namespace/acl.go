@@ -3,8 +3,8 @@ package namespace
 import (
 	"fmt"
 
+	"k3fs/internal/posixacl"
 	"k3fs/metastore"
-	"k3fs/namespace/internal/posixacl"
 )
 
 // The extended attributes that POSIX access control lists are read and set by (acl(5)).

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 
 	"k3fs/chunkstore"
 	"k3fs/metastore"
@@ -21,7 +22,10 @@ func (v *View) getAttr(ctx context.Context, ino Ino) (Attr, error) {
 	var n *inodeRec
 	immutable := false
 	err := v.fs.kv.View(ctx, func(r metastore.Reader) (err error) {
-		if n, err = v.knownInode(r, ino, tenancy.GetObject); err != nil {
+		if n, err = v.knownInode(r, ino, tenancy.GetObject); errors.Is(err, tenancy.ErrDenied) { // who may list it is told by Lookup and ReadDir, too
+			n, err = v.knownInode(r, ino, tenancy.ListBucket)
+		}
+		if err != nil {
 			return err
 		}
 		p, err := v.fs.protection(r, ino, n)

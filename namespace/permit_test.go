@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"k3fs/namespace/internal/posixacl"
+	"k3fs/internal/posixacl"
 	"k3fs/tenancy"
 )
 

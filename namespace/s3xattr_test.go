@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"k3fs/chunkstore/storetest"
-	"k3fs/namespace/internal/posixacl"
+	"k3fs/internal/posixacl"
 )
 
 func (w *world) xattr(t testing.TB, ino Ino, name string) string {

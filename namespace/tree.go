@@ -223,10 +223,10 @@ func (n *inodeRec) attr(ino Ino) Attr {
 		Ino: ino, Type: Type(n.Type), Mode: n.Mode, UID: n.UID, GID: n.GID, Nlink: n.Nlink, Rdev: n.Rdev,
 		Flags: Flags(n.Flags), Size: n.Size, Atime: stamp(n.Atime), Mtime: stamp(n.Mtime), Ctime: stamp(n.Ctime), Btime: stamp(n.Btime),
 	}
-	switch a.Type {
-	case Symlink:
+	if a.Type == Symlink {
 		a.Size = int64(len(n.Target))
-	case Dir:
+	}
+	if a.Type == Dir || n.Nlink > 0 {
 		a.Parent = Ino(n.Parent)
 	}
 	if c := n.content(); c != nil {

@@ -30,7 +30,7 @@ const (
 // Attr is what stat(2) shows of an inode: POSIX's state, the draft included.
 type Attr struct {
 	Ino                        Ino
-	Parent                     Ino // of a directory: what ".." in it leads to
+	Parent                     Ino // of a directory: what ".." in it leads to; of what else has a name: where one of its names is
 	Type                       Type
 	Mode                       uint32 // permission, set-id and sticky bits: 07777
 	Flags                      Flags

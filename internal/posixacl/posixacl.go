@@ -1,6 +1,6 @@
 // Package posixacl is the algebra of POSIX access control lists (POSIX.1e draft 17, acl(5)): their encoding
 // in the extended attributes of Linux, which of them are valid, and how they and the permission bits of
-// a mode follow each other. It checks nobody's access: the kernel does.
+// a mode follow each other. The kernel checks access; Permits does so for whom it doesn't.
 package posixacl
 
 import (
@@ -127,6 +127,40 @@ func (a ACL) Mode() (mode uint32, minimal bool) {
 		}
 	}
 	return mode, minimal
+}
+
+// Permits reports whether a list gives a user of one group what the bits 07 of want say, of a file of owner and group
+// (acl(5), "Access check algorithm").
+func (a ACL) Permits(uid, gid, owner, group uint32, want uint16) bool {
+	mask, other, inGroup := uint16(7), uint16(0), false
+	for _, e := range a {
+		switch e.Tag {
+		case Mask:
+			mask = e.Perm
+		case Other:
+			other = e.Perm
+		}
+	}
+	for _, e := range a { // in the order of the tags
+		switch e.Tag {
+		case UserObj:
+			if uid == owner {
+				return e.Perm&want == want
+			}
+		case User:
+			if uid == e.ID {
+				return e.Perm&mask&want == want
+			}
+		case GroupObj, Group:
+			if e.Tag == GroupObj && gid == group || e.Tag == Group && gid == e.ID {
+				if e.Perm&mask&want == want {
+					return true
+				}
+				inGroup = true
+			}
+		}
+	}
+	return !inGroup && other&want == want
 }
 
 // Chmod is the list after chmod(2) to the permission bits of mode.

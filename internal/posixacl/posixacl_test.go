@@ -109,3 +109,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestPermits(t *testing.T) {
+	for _, c := range []struct {
+		uid, gid uint32
+		want     uint16
+		may      bool
+	}{
+		{1, 9, 7, true},                         // the owner, whom no mask binds
+		{1000, 9, 4, true}, {1000, 9, 2, false}, // named, and masked
+		{1001, 50, 5, false},              // named: no group helps him
+		{5, 2, 5, true}, {5, 2, 2, false}, // the file's group
+		{5, 50, 5, true}, {5, 50, 3, false}, // a named group, masked
+		{5, 9, 1, true}, {5, 9, 4, false}, // others
+	} {
+		require.Equal(t, c.may, full.Permits(c.uid, c.gid, 1, 2, c.want), "%+v", c)
+	}
+	shut := ACL{{UserObj, 0, NoID}, {GroupObj, 0, NoID}, {Other, 7, NoID}}
+	require.False(t, shut.Permits(1, 9, 1, 2, 4), "an owner is no other")
+	require.False(t, shut.Permits(5, 2, 1, 2, 4), "nor is a member of the group")
+	require.False(t, ACL(nil).Permits(1, 1, 1, 1, 1))
+}
