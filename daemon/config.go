@@ -112,6 +112,14 @@ type MountConfig struct {
 	// WriteBack lets the kernel gather small writes of this mount, which is fast and not coherent with other
 	// mounts of the same files (fusefs.Options.WriteThrough).
 	WriteBack bool `koanf:"writeback"`
+	// Accounts is a file that says as which account each user of the host acts in this mount (control.ParseAccounts).
+	// WriteBack is then off. Empty: as the first tenant's root account.
+	Accounts string `koanf:"accounts"`
+	// RootSquash makes root somebody else in this mount: AnonUID and AnonGID.
+	RootSquash bool   `koanf:"root_squash"`
+	AnonUID    uint32 `koanf:"anonuid"`
+	AnonGID    uint32 `koanf:"anongid"`
+
 	// UserAllowOther lets callers of "k3fs mount" who aren't root use allow_other.
 	UserAllowOther bool `koanf:"user_allow_other"`
 }
@@ -171,7 +179,7 @@ func Defaults() Config {
 			MaxHeader: 64 << 10, MaxConnections: 32768, AccessLogFormat: "s3",
 			ObjectOwnership: string(tenancy.OwnerEnforced), LifecycleDay: 24 * time.Hour,
 		},
-		Mount:      MountConfig{AllowOther: true, WriteBack: true},
+		Mount:      MountConfig{AllowOther: true, WriteBack: true, AnonUID: nobodyID, AnonGID: nobodyID},
 		Admin:      AdminConfig{Listen: "127.0.0.1:9001", Socket: control.AdminSocket},
 		Control:    ControlConfig{Listen: control.Socket},
 		Limits:     LimitsConfig{Memory: 352 << 20, StopDeadline: 9 * time.Second},
@@ -267,6 +275,12 @@ func (c *Config) validatePaths(bad func(key, format string, args ...any)) {
 		return
 	}
 	abs("mount.point", &c.Mount.Point)
+	if c.Mount.Accounts != "" {
+		abs("mount.accounts", &c.Mount.Accounts)
+	}
+	if c.Mount.RootSquash && (c.Mount.AnonUID == 0 || c.Mount.AnonGID == 0) {
+		bad("mount.anonuid", "neither it nor mount.anongid can be root")
+	}
 	if within(c.Data, c.Mount.Point) || within(c.Mount.Point, c.Data) {
 		bad("mount.point", "%s and the data directory %s must not contain each other", c.Mount.Point, c.Data)
 	}

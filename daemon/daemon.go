@@ -31,23 +31,24 @@ type Daemon struct {
 	version string
 	notify  notifier
 
-	stores  *stores
-	issuers *oidc.Verifier // nil: no identity provider is trusted
-	ns      *namespace.FS
-	own     *ownMount // nil without a mount point
-	mounts  *mounts
-	control *control.Server
-	locks   locks.Table
-	scrub   scrubState
-	backup  backupState
-	jobs    jobs
-	limiter *fair.Limiter // of all doors
-	gate    *fair.Gate    // of the S3 door
-	peers   fusefs.Peers
-	health  *health
-	metrics *metrics
-	slow    *slowLog // nil: none
-	tracer  *tracer  // nil: none
+	stores   *stores
+	issuers  *oidc.Verifier // nil: no identity provider is trusted
+	ns       *namespace.FS
+	own      *ownMount         // nil without a mount point
+	accounts *control.Accounts // as whom users act in the own mount; nil: as the first tenant's root
+	mounts   *mounts
+	control  *control.Server
+	locks    locks.Table
+	scrub    scrubState
+	backup   backupState
+	jobs     jobs
+	limiter  *fair.Limiter // of all doors
+	gate     *fair.Gate    // of the S3 door
+	peers    fusefs.Peers
+	health   *health
+	metrics  *metrics
+	slow     *slowLog // nil: none
+	tracer   *tracer  // nil: none
 
 	started   time.Time
 	s3, admin *http.Server

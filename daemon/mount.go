@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"k3fs/daemon/control"
 	"k3fs/fusefs"
+	"k3fs/namespace"
 	"k3fs/tenancy"
 )
 
@@ -26,11 +28,15 @@ type mount struct {
 }
 
 // attach mounts the namespace as who may use it. o says where and how; what it shows and what the daemon
-// decides for all mounts is filled in.
-func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, o fusefs.Options) (*mount, error) {
+// decides for all mounts is filled in. accounts says as whom users of the host act; nil: as who.
+func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, accounts *control.Accounts, o fusefs.Options) (*mount, error) {
 	caches := fusefs.NewInvalidator()
 	m := &mount{point: o.Dir, log: d.log, unwatch: d.ns.Observe(caches)}
-	o.FS, o.Invalidator, o.Locks, o.Peers = d.ns.As(who).Through(caches).Mounted(), caches, &d.locks, &d.peers
+	view := func(p tenancy.Principal) namespace.Posix { return d.ns.As(p).Through(caches).Mounted() }
+	o.FS, o.Invalidator, o.Locks, o.Peers = view(who), caches, &d.locks, &d.peers
+	if accounts != nil {
+		o.As = newActors(d.stores.tenancy, who, accounts, view).as
+	}
 	if own := &o.Owners; os.Geteuid() != 0 && own.UID == nil && own.GID == nil && len(own.UIDs)+len(own.GIDs) == 0 {
 		// Only this user gets in, and files of root (as S3 makes them) would be closed to him.
 		own.UID, own.GID = new(uint32(os.Geteuid())), new(uint32(os.Getegid()))

@@ -69,18 +69,27 @@ func (s *mounts) mount(ctx context.Context, c control.Caller, r control.Request,
 	if c.AccessKey == "" {
 		who = tenancy.Root(tenancy.FirstTenant)
 	}
+	squashes := s.d.squashUnlessSaid(who, c.UID, &want.Options)
+	if err := s.d.mayMap(who, want.Options.Accounts); err != nil {
+		return control.Reply{}, err
+	}
 	warning, err := s.make(ctx, who, want, dir)
 	if err != nil {
 		return control.Reply{}, err
 	}
 	s.d.log.Info("mounted", "source", want.Source, "dir", want.Dir, "access_key", want.AccessKey, "uid", want.UID)
-	return control.Reply{Dir: path, Warning: warning}, s.save()
+	return control.Reply{Dir: path, Warning: joined(warning, squashes)}, s.save()
 }
 
 // make mounts at the open directory dir. It returns what the user should know about mounts of the same files.
 func (s *mounts) make(ctx context.Context, who tenancy.Principal, want wanted, dir *os.File) (warning string, err error) {
 	if err := s.d.stores.tenancy.Allow(who, tenancy.MountAdministrator, tenancy.Resource{Owner: who.Tenant}); err != nil {
 		return "", control.Errorf(control.Denied, "the account of access key %q may not mount", want.AccessKey)
+	}
+	s.d.squashUnlessSaid(who, want.UID, &want.Options) // an older daemon may have kept it
+	squash, err := s.d.squash(who, control.Caller{UID: want.UID}.Administrator(), &want.Options)
+	if err != nil {
+		return "", err
 	}
 	root, err := findSource(ctx, s.d.ns.As(who), want.Source)
 	if err != nil {
@@ -91,11 +100,11 @@ func (s *mounts) make(ctx context.Context, who tenancy.Principal, want wanted, d
 	}
 	warning = s.beside(ctx, who, want)
 	o := want.Options
-	m, err := s.d.attach(ctx, who, fusefs.Options{
+	m, err := s.d.attach(ctx, who, o.Accounts, fusefs.Options{
 		Dir: want.Dir, Target: fmt.Sprintf("/proc/self/fd/%d", dir.Fd()), FSName: want.Source, Root: root,
 		AllowOther: o.AllowOther, ReadOnly: o.ReadOnly, SyncOnClose: o.SyncOnClose, Owners: o.Owners, WriteThrough: !o.WriteBack,
 		User: want.UID, Group: want.GID, Flags: uintptr(o.Flags), Suid: o.Suid, Dev: o.Dev,
-		EntryTTL: timeout(o.Entry), AttrTTL: timeout(o.Attr),
+		EntryTTL: timeout(o.Entry), AttrTTL: timeout(o.Attr), Squash: squash,
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +143,12 @@ func (s *mounts) beside(ctx context.Context, who tenancy.Principal, want wanted)
 	for _, w := range warnings {
 		s.d.log.Warn(w)
 	}
-	return strings.Join(warnings, "; ")
+	return joined(warnings...)
+}
+
+// joined are the warnings that there are.
+func joined(warnings ...string) string {
+	return strings.Join(slices.DeleteFunc(warnings, func(w string) bool { return w == "" }), "; ")
 }
 
 // overlap reports whether one of two sources is in the other.

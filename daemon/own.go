@@ -32,12 +32,16 @@ func (d *Daemon) openMount(ctx context.Context, cached bool) error {
 	if err := preparePoint(point, d.log); err != nil {
 		return err
 	}
-	m, err := d.attachOwn(ctx, cached)
+	var err error
+	if d.accounts, err = readAccountTable(d.cfg.Mount.Accounts); err != nil {
+		return err
+	}
+	m, err := d.attachOwn(ctx, cached && d.accounts == nil)
 	if err != nil {
 		return err
 	}
 	gone := make(chan struct{})
-	d.own = &ownMount{mount: m, cached: cached, gone: sync.OnceFunc(func() { close(gone) })}
+	d.own = &ownMount{mount: m, cached: cached && d.accounts == nil, gone: sync.OnceFunc(func() { close(gone) })}
 	d.own.watch(m)
 	d.health.gone.Store(new((<-chan struct{})(gone)))
 	return nil
@@ -45,9 +49,13 @@ func (d *Daemon) openMount(ctx context.Context, cached bool) error {
 
 func (d *Daemon) attachOwn(ctx context.Context, cached bool) (*mount, error) {
 	c := d.cfg.Mount
-	return d.attach(ctx, tenancy.Root(tenancy.FirstTenant), fusefs.Options{
+	var squash *fusefs.Squash
+	if c.RootSquash {
+		squash = &fusefs.Squash{UID: c.AnonUID, GID: c.AnonGID}
+	}
+	return d.attach(ctx, tenancy.Root(tenancy.FirstTenant), d.accounts, fusefs.Options{
 		Dir: c.Point, AllowOther: c.AllowOther, ReadOnly: c.ReadOnly, SyncOnClose: c.SyncOnClose, NoAtime: c.NoAtime,
-		WriteThrough: !cached,
+		WriteThrough: !cached, Squash: squash,
 	})
 }
 

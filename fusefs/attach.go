@@ -106,7 +106,7 @@ func (m *Mountpoint) serverOptions() *fuse.MountOptions {
 		Options:                  []string{"default_permissions"},
 		MaxWrite:                 maxRequest,
 		MaxBackground:            maxBackground,
-		EnableSymlinkCaching:     true,
+		EnableSymlinkCaching:     m.opts.As == nil,
 		EnableLocks:              true,
 		ExplicitDataCacheControl: true,
 		DisableSplice:            true,

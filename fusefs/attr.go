@@ -86,7 +86,7 @@ func (d *door) entry(out *fuse.EntryOut, since uint64, parent namespace.Ino, nam
 	if d.lasting(since, parent, name) && !a.Ino.MadeUp() {
 		out.SetEntryTimeout(d.opts.EntryTTL)
 	}
-	if d.inv.inodeFresh(since, a.Ino) && !a.Ino.MadeUp() {
+	if d.mayKeep(since, a.Ino) {
 		out.SetAttrTimeout(d.opts.AttrTTL)
 	}
 }
@@ -94,7 +94,7 @@ func (d *door) entry(out *fuse.EntryOut, since uint64, parent namespace.Ino, nam
 // attr fills in a reply that tells an inode's attributes.
 func (d *door) attr(out *fuse.AttrOut, since uint64, a *namespace.Attr) {
 	fillAttr(&out.Attr, a)
-	if d.inv.inodeFresh(since, a.Ino) && !a.Ino.MadeUp() {
+	if d.mayKeep(since, a.Ino) {
 		out.SetTimeout(d.opts.AttrTTL)
 	}
 }
@@ -102,15 +102,15 @@ func (d *door) attr(out *fuse.AttrOut, since uint64, a *namespace.Attr) {
 // lasting reports whether a name, there or not, may be cached. Of what is in directories that are made up, and of
 // themselves, nobody tells the kernel when it changes.
 func (d *door) lasting(since uint64, parent namespace.Ino, name string) bool {
-	return !parent.MadeUp() && name != namespace.PastName && d.inv.entryFresh(since, parent, name)
+	return d.opts.As == nil && !parent.MadeUp() && name != namespace.PastName && d.inv.entryFresh(since, parent, name)
 }
 
 // accessed says that an inode was read. A failure only leaves its access time as it was.
-func (d *door) accessed(ino namespace.Ino) {
+func (d *door) accessed(fs namespace.Posix, ino namespace.Ino) {
 	if d.opts.NoAtime || d.opts.ReadOnly {
 		return
 	}
-	if _, err := d.fs.Accessed(background, ino); err != nil && !gone(err) {
+	if _, err := fs.Accessed(background, ino); err != nil && !gone(err) {
 		d.log.Debug("an access time stays as it was", "ino", ino, "err", err)
 	}
 }
@@ -121,7 +121,7 @@ func (d *door) closedAfterRead(f *file) {
 	if d.opts.NoAtime || d.opts.ReadOnly || !f.due() {
 		return
 	}
-	if noted, err := d.fs.Accessed(background, f.Ino()); err == nil && noted {
+	if noted, err := f.fs.Accessed(background, f.Ino()); err == nil && noted {
 		d.kernel.InodeNotify(uint64(f.Ino()), attrOnly, 0)
 	}
 }

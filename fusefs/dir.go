@@ -10,7 +10,7 @@ import (
 // reader go on at its position in a listing that another reader has begun since, and passes over as many
 // entries as were removed in between.
 func (d *door) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	out.Fh = d.dirs.add(&dir{ino: namespace.Ino(in.NodeId)})
+	out.Fh = d.dirs.add(&dir{ino: namespace.Ino(in.NodeId), fs: d.actor(&in.InHeader).Posix})
 	return fuse.OK
 }
 
@@ -49,10 +49,10 @@ func (d *door) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.
 	pos := in.Offset
 	if pos == 0 {
 		h.rewind(d)
-		d.accessed(h.ino)
+		d.accessed(h.fs, h.ino)
 	}
 	for ; pos < firstEntry; pos++ {
-		if !d.addDot(out, h.ino, pos, plus) {
+		if !d.addDot(out, h, pos, plus) {
 			return fuse.OK
 		}
 	}
@@ -78,11 +78,11 @@ func (d *door) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.
 }
 
 // addDot adds "." or, at position 1, ".."; false if it does not fit.
-func (d *door) addDot(out *fuse.DirEntryList, ino namespace.Ino, pos uint64, plus bool) bool {
-	e := fuse.DirEntry{Name: ".", Ino: uint64(ino), Mode: modeOf(namespace.Dir), Off: pos + 1}
+func (d *door) addDot(out *fuse.DirEntryList, h *dir, pos uint64, plus bool) bool {
+	e := fuse.DirEntry{Name: ".", Ino: uint64(h.ino), Mode: modeOf(namespace.Dir), Off: pos + 1}
 	if pos == 1 {
 		e.Name = ".."
-		if a, err := d.fs.GetAttr(background, ino); err == nil && ino != namespace.RootIno {
+		if a, err := h.fs.GetAttr(background, h.ino); err == nil && h.ino != namespace.RootIno {
 			e.Ino = uint64(a.Parent)
 		}
 	}

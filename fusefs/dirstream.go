@@ -39,6 +39,7 @@ const (
 // the last two pages are kept; to all others lead the places.
 type dir struct {
 	ino     namespace.Ino
+	fs      namespace.Posix // as who opened it
 	mu      sync.Mutex
 	pages   [2]page   // guarded by mu; the second is the newer
 	counted []*place  // guarded by mu; ascending by position, without gaps; the first is empty
@@ -197,7 +198,7 @@ func (h *dir) follow(d *door, last *place, plus bool) (*page, error) {
 		h.ahead = nil
 	}
 	if p.place == nil || p.after != last.last || p.plus != plus || p.err != nil {
-		p = d.readPart(h.ino, &place{after: last.last, end: true}, plus)
+		p = h.readPart(d, &place{after: last.last, end: true}, plus)
 	}
 	if p.err != nil {
 		return nil, p.err
@@ -211,7 +212,7 @@ func (h *dir) follow(d *door, last *place, plus bool) (*page, error) {
 // h.mu must be held.
 func (h *dir) again(d *door, was *place, plus bool) (*page, error) {
 	h.ahead = nil
-	p := d.readPart(h.ino, was, plus)
+	p := h.readPart(d, was, plus)
 	if p.err != nil {
 		return nil, p.err
 	}
@@ -257,20 +258,20 @@ func (h *dir) readAhead(d *door, p *page) {
 	}
 	ahead := make(chan page, 1)
 	h.ahead = ahead
-	ino, from, plus := h.ino, &place{after: p.last, end: true}, p.plus
-	go func() { ahead <- d.readPart(ino, from, plus) }()
+	from, plus := &place{after: p.last, end: true}, p.plus
+	go func() { ahead <- h.readPart(d, from, plus) }()
 }
 
-// readPart reads what has become of a part of a directory, or the first page of that. The page's place has no
+// readPart reads what has become of a part of the directory, or the first page of that. The page's place has no
 // positions yet.
-func (d *door) readPart(ino namespace.Ino, was *place, plus bool) page {
+func (h *dir) readPart(d *door, was *place, plus bool) page {
 	limit := pageEntries
 	if plus {
 		limit = pageEntriesPlus
 	}
 	limit = max(limit, was.n)
 	p := page{place: &place{after: was.after}, plus: plus, since: d.inv.now()}
-	p.entries, p.err = d.fs.ReadDir(background, ino, was.after, limit, plus)
+	p.entries, p.err = h.fs.ReadDir(background, h.ino, was.after, limit, plus)
 	whole := len(p.entries) < limit
 	if !was.end { // up to where the next part begins
 		keep := sort.Search(len(p.entries), func(i int) bool { return p.entries[i].Cookie > was.last })

@@ -57,6 +57,12 @@
 // the other's kernel forget it before that. What remains cached are the pages of readers, and of mmap. A mount whose root is a directory, or that shows other owners, looks at FS
 // through a window (window.go). That two mounts never wait for each other's kernels for ever is in waits.go.
 //
+// # Users
+//
+// All users act as FS does, unless Options.As gives each a file system of his own. Then nothing may be cached that one sees and
+// another may not: names, attributes, access lists and links have no lifetime, and pages are guarded by the
+// open that precedes reading them (actor.go). Squashed root is checked here, since the kernel doesn't (squash.go).
+//
 // # Interrupts
 //
 // Any signal makes the kernel send INTERRUPT, also one that the program handles without noticing (the Go

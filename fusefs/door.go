@@ -55,9 +55,14 @@ func (d *door) Forget(nodeid, nlookup uint64) { d.unwritten.forgotten(nodeid) }
 
 // Lookup implements fuse.RawFileSystem. An absent name is an answer too, and cached.
 func (d *door) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	since, parent := d.inv.now(), namespace.Ino(in.NodeId)
-	a, err := d.lookup(parent, name)
+	since, parent, who := d.inv.now(), namespace.Ino(in.NodeId), d.actor(in)
+	a, err := d.lookup(who, parent, name)
 	if err != nil {
+		if dir, found := d.refusedDir(&who, parent, name, err); found {
+			out.NodeId = uint64(dir.Ino)
+			fillAttr(&out.Attr, &dir)
+			return fuse.OK
+		}
 		if kindOf(err) == namespace.NotFound && d.lasting(since, parent, name) && !d.opts.Peers.several() {
 			out.SetEntryTimeout(d.opts.EntryTTL)
 			return fuse.OK
@@ -71,7 +76,11 @@ func (d *door) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fu
 // GetAttr implements fuse.RawFileSystem.
 func (d *door) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	since := d.inv.now()
-	a, err := d.attrOf(in.NodeId)
+	fs := d.actor(&in.InHeader).Posix
+	if f := d.files.get(in.Fh()); f != nil && in.Flags()&fuse.FUSE_GETATTR_FH != 0 {
+		fs = f.fs
+	}
+	a, err := d.attrOf(fs, in.NodeId)
 	if err != nil {
 		return d.stale(err)
 	}
@@ -82,20 +91,20 @@ func (d *door) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut)
 // Statx implements fuse.RawFileSystem: statx(2), which the kernel asks for if the birth time is wanted.
 func (d *door) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
 	since := d.inv.now()
-	a, err := d.attrOf(in.NodeId)
+	a, err := d.attrOf(d.actor(&in.InHeader), in.NodeId)
 	if err != nil {
 		return d.stale(err)
 	}
 	fillStatx(&out.Statx, &a)
-	if d.inv.inodeFresh(since, a.Ino) && !a.Ino.MadeUp() {
+	if d.mayKeep(since, a.Ino) {
 		out.SetTimeout(d.opts.AttrTTL)
 	}
 	return fuse.OK
 }
 
 // attrOf is an inode's attributes, also of a symbolic link that is gone and held (lease.go).
-func (d *door) attrOf(nodeid uint64) (namespace.Attr, error) {
-	a, err := d.fs.GetAttr(background, namespace.Ino(nodeid))
+func (d *door) attrOf(fs namespace.Posix, nodeid uint64) (namespace.Attr, error) {
+	a, err := fs.GetAttr(background, namespace.Ino(nodeid))
 	if err != nil && gone(err) {
 		if l := d.leases.symlink(namespace.Ino(nodeid)); l != nil {
 			a, err = l.attr, nil
@@ -113,29 +122,44 @@ func (d *door) SetAttr(c <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut)
 	}
 	since := d.inv.now()
 	defer d.inv.setting(namespace.Ino(in.NodeId))()
-	if isWriteback(in) && in.Valid&fuse.FATTR_FH == 0 && d.known(in, since, out) {
+	who := d.setter(in)
+	if isWriteback(in) && in.Valid&fuse.FATTR_FH == 0 && d.known(who, in, since, out) {
 		return fuse.OK
 	}
 	s := d.changes(in)
 	if chownsNobody(in) {
 		var err error
-		if s.KillPriv, err = d.dropsSetID(in); err != nil {
+		if s.KillPriv, err = d.dropsSetID(&who, in); err != nil {
 			return d.stale(err)
 		}
 	}
 	if s.Size != nil {
 		defer d.changing(namespace.Ino(in.NodeId), 0, 0)()
 	}
-	a, err := d.fs.SetAttr(background, namespace.Ino(in.NodeId), s)
+	a, err := who.SetAttr(background, namespace.Ino(in.NodeId), s)
 	if isWriteback(in) && s.Touch && err != nil && kindOf(err) == namespace.NotPermitted {
 		// It became immutable while it was open for writing: its times stay, and fsync(2) doesn't fail.
-		a, err = d.fs.GetAttr(background, namespace.Ino(in.NodeId))
+		a, err = who.GetAttr(background, namespace.Ino(in.NodeId))
 	}
 	if err != nil {
 		return d.stale(err)
 	}
 	d.attr(out, since, &a)
 	return fuse.OK
+}
+
+// setter is who sets attributes: through an open file, who opened it; and the kernel itself, which asks as root, when it
+// writes back the times that it kept.
+func (d *door) setter(in *fuse.SetAttrIn) actor {
+	a := d.actor(&in.InHeader)
+	if fh, ok := in.GetFh(); ok {
+		if f := d.files.get(fh); f != nil {
+			a.Posix = f.fs
+		}
+	} else if isWriteback(in) && !d.opts.WriteThrough && d.writers.any(namespace.Ino(in.NodeId)) {
+		a.Posix = d.fs
+	}
+	return a
 }
 
 // isWriteback reports whether the kernel seems to write back times that it kept itself; with a handle if the file
@@ -152,13 +176,12 @@ func chownsNobody(in *fuse.SetAttrIn) bool {
 
 // dropsSetID reports whether such a chown clears the set-id bits, if there are any. The kernel has not asked whether
 // its caller may, which the owner and root may.
-func (d *door) dropsSetID(in *fuse.SetAttrIn) (bool, error) {
-	a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
+func (d *door) dropsSetID(who *actor, in *fuse.SetAttrIn) (bool, error) {
+	a, err := who.GetAttr(background, namespace.Ino(in.NodeId))
 	if err != nil || a.Type == namespace.Dir || a.Mode&(syscall.S_ISUID|syscall.S_ISGID) == 0 {
 		return false, err
 	}
-	caller := in.Caller.Uid // in.Uid is the owner to be
-	may := caller == 0 || caller == a.UID
+	may := who.uid == 0 || who.uid == a.UID
 	if !may && in.Valid&fuse.FATTR_CTIME != 0 {
 		return false, &namespace.Error{Kind: namespace.NotPermitted, Op: "chown"}
 	}
@@ -168,8 +191,8 @@ func (d *door) dropsSetID(in *fuse.SetAttrIn) (bool, error) {
 // known answers such a request if there is nothing to change. The kernel sends one, and waits, at the end of
 // each rename, link and unlink; but the update of that has just set nearly the same ctime (the kernel's
 // clock is coarse), so a second one is spared. Or the inode has gone with its last name: a failure would fail sync(2) later.
-func (d *door) known(in *fuse.SetAttrIn, since uint64, out *fuse.AttrOut) bool {
-	a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
+func (d *door) known(fs namespace.Posix, in *fuse.SetAttrIn, since uint64, out *fuse.AttrOut) bool {
+	a, err := fs.GetAttr(background, namespace.Ino(in.NodeId))
 	if err != nil {
 		return gone(err)
 	}
@@ -230,11 +253,6 @@ func times(in *fuse.SetAttrIn, s *namespace.SetAttr) {
 	}
 }
 
-// node says how a request wants a new inode to be.
-func node(in *fuse.InHeader, mode, umask uint32) namespace.NewNode {
-	return namespace.NewNode{Mode: mode & 07777, Umask: umask, UID: in.Uid, GID: in.Gid}
-}
-
 // made answers a request that made the name.
 func (d *door) made(out *fuse.EntryOut, since uint64, parent uint64, name string, a namespace.Attr, err error) fuse.Status {
 	if err != nil {
@@ -249,8 +267,8 @@ func (d *door) Mkdir(c <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse
 	if s := d.pace(c, 0, 0); s != fuse.OK {
 		return s
 	}
-	since := d.inv.now()
-	a, err := d.fs.Mkdir(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode, in.Umask))
+	since, who := d.inv.now(), d.actor(&in.InHeader)
+	a, err := who.Mkdir(background, namespace.Ino(in.NodeId), name, who.node(in.Mode, in.Umask))
 	return d.made(out, since, in.NodeId, name, a, err)
 }
 
@@ -259,13 +277,13 @@ func (d *door) Mknod(c <-chan struct{}, in *fuse.MknodIn, name string, out *fuse
 	if s := d.pace(c, 0, 0); s != fuse.OK {
 		return s
 	}
-	since := d.inv.now()
-	n := node(&in.InHeader, in.Mode, in.Umask)
+	since, who := d.inv.now(), d.actor(&in.InHeader)
+	n := who.node(in.Mode, in.Umask)
 	n.Rdev = in.Rdev
 	if n.Type = typeOf(in.Mode); n.Type == 0 {
 		return fuse.EINVAL
 	}
-	a, err := d.fs.Mknod(background, namespace.Ino(in.NodeId), name, n)
+	a, err := who.Mknod(background, namespace.Ino(in.NodeId), name, n)
 	return d.made(out, since, in.NodeId, name, a, err)
 }
 
@@ -274,8 +292,8 @@ func (d *door) Symlink(c <-chan struct{}, in *fuse.InHeader, target, name string
 	if s := d.pace(c, 0, 0); s != fuse.OK {
 		return s
 	}
-	since := d.inv.now()
-	a, err := d.fs.Symlink(background, namespace.Ino(in.NodeId), name, target, node(in, 0o777, 0))
+	since, who := d.inv.now(), d.actor(in)
+	a, err := who.Symlink(background, namespace.Ino(in.NodeId), name, target, who.node(0o777, 0))
 	return d.made(out, since, in.NodeId, name, a, err)
 }
 
@@ -286,20 +304,21 @@ func (d *door) Link(c <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.E
 	}
 	defer d.inv.naming()()
 	since := d.inv.now()
-	a, err := d.fs.Link(background, namespace.Ino(in.Oldnodeid), namespace.Ino(in.NodeId), name)
+	a, err := d.actor(&in.InHeader).Link(background, namespace.Ino(in.Oldnodeid), namespace.Ino(in.NodeId), name)
 	return d.made(out, since, in.NodeId, name, a, err)
 }
 
 // Readlink implements fuse.RawFileSystem.
 func (d *door) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
-	target, err := d.fs.Readlink(background, namespace.Ino(in.NodeId))
+	who := d.actor(in)
+	target, err := who.Readlink(background, namespace.Ino(in.NodeId))
 	if err != nil {
 		if l := d.leases.symlink(namespace.Ino(in.NodeId)); l != nil && gone(err) {
 			return []byte(l.target), fuse.OK
 		}
 		return nil, d.stale(err)
 	}
-	d.accessed(namespace.Ino(in.NodeId))
+	d.accessed(who, namespace.Ino(in.NodeId))
 	return []byte(target), fuse.OK
 }
 
@@ -309,7 +328,7 @@ func (d *door) Unlink(c <-chan struct{}, in *fuse.InHeader, name string) fuse.St
 		return s
 	}
 	defer d.inv.naming()()
-	return d.status(d.fs.Unlink(background, namespace.Ino(in.NodeId), name))
+	return d.status(d.actor(in).Unlink(background, namespace.Ino(in.NodeId), name))
 }
 
 // Rmdir implements fuse.RawFileSystem.
@@ -318,7 +337,7 @@ func (d *door) Rmdir(c <-chan struct{}, in *fuse.InHeader, name string) fuse.Sta
 		return s
 	}
 	defer d.inv.naming()()
-	return d.status(d.fs.Rmdir(background, namespace.Ino(in.NodeId), name))
+	return d.status(d.actor(in).Rmdir(background, namespace.Ino(in.NodeId), name))
 }
 
 // Rename implements fuse.RawFileSystem: rename(2) and renameat2(2), but for RENAME_WHITEOUT.
@@ -337,12 +356,12 @@ func (d *door) Rename(c <-chan struct{}, in *fuse.RenameIn, name, newName string
 	if in.Flags&^(unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE) != 0 || in.Flags == unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE {
 		return fuse.EINVAL
 	}
-	return d.status(d.fs.Rename(background, namespace.Ino(in.NodeId), name, namespace.Ino(in.Newdir), newName, f))
+	return d.status(d.actor(&in.InHeader).Rename(background, namespace.Ino(in.NodeId), name, namespace.Ino(in.Newdir), newName, f))
 }
 
 // StatFs implements fuse.RawFileSystem.
 func (d *door) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	s, err := d.fs.StatFS(background, namespace.Ino(in.NodeId))
+	s, err := d.actor(in).StatFS(background, namespace.Ino(in.NodeId))
 	if err != nil {
 		return d.status(err)
 	}
@@ -354,8 +373,8 @@ func (d *door) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut)
 
 // FsyncDir implements fuse.RawFileSystem.
 func (d *door) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	dir := namespace.Ino(in.NodeId)
-	return d.killable(in.Pid, &d.underWay, func() error { return d.fs.SyncDir(background, dir) })
+	dir, who := namespace.Ino(in.NodeId), d.actor(&in.InHeader)
+	return d.killable(in.Pid, &d.underWay, func() error { return who.SyncDir(background, dir) })
 }
 
 // writeBack makes the kernel write back the pages of all files that are open for writing.

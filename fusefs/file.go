@@ -28,9 +28,9 @@ func openFlags(flags uint32) namespace.OpenFlags {
 }
 
 // opened enters a handle into the table and fills in the reply.
-func (d *door) opened(h namespace.FileHandle, flags uint32, out *fuse.OpenOut) {
+func (d *door) opened(fs namespace.Posix, h namespace.FileHandle, flags uint32, out *fuse.OpenOut) {
 	mode := flags & syscall.O_ACCMODE
-	f := &file{FileHandle: h, write: mode != syscall.O_RDONLY}
+	f := &file{FileHandle: h, fs: fs, write: mode != syscall.O_RDONLY}
 	f.quiet = mode == syscall.O_WRONLY || flags&syscall.O_NOATIME != 0
 	if f.write {
 		d.writers.add(h.Ino(), 1)
@@ -51,16 +51,17 @@ func (d *door) Open(c <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.
 	if f.Trunc {
 		defer d.changing(namespace.Ino(in.NodeId), 0, 0)()
 	}
-	h, err := d.fs.Open(background, namespace.Ino(in.NodeId), f)
+	who := d.actor(&in.InHeader)
+	h, err := who.Open(background, namespace.Ino(in.NodeId), f)
 	if err != nil {
 		return d.stale(err)
 	}
 	if f.Trunc && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
-		if err := d.killPriv(h); err != nil {
+		if err := killPriv(who, h); err != nil {
 			return d.status(errors.Join(err, h.Close(background)))
 		}
 	}
-	d.opened(h, in.Flags, out)
+	d.opened(who.Posix, h, in.Flags, out)
 	return fuse.OK
 }
 
@@ -69,9 +70,9 @@ func (d *door) Create(c <-chan struct{}, in *fuse.CreateIn, name string, out *fu
 	if s := d.enter(c); s != fuse.OK {
 		return s
 	}
-	since := d.inv.now()
+	since, who := d.inv.now(), d.actor(&in.InHeader)
 	f := openFlags(in.Flags)
-	a, h, err := d.fs.Create(background, namespace.Ino(in.NodeId), name, node(&in.InHeader, in.Mode, in.Umask), f)
+	a, h, err := who.Create(background, namespace.Ino(in.NodeId), name, who.node(in.Mode, in.Umask), f)
 	if err != nil {
 		return d.status(err)
 	}
@@ -79,18 +80,18 @@ func (d *door) Create(c <-chan struct{}, in *fuse.CreateIn, name string, out *fu
 		defer d.changing(a.Ino, 0, 0)()
 	}
 	if f.Trunc && in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0 {
-		if err := d.killPriv(h); err != nil {
+		if err := killPriv(who, h); err != nil {
 			return d.status(errors.Join(err, h.Close(background)))
 		}
 	}
 	d.entry(&out.EntryOut, since, namespace.Ino(in.NodeId), name, &a)
-	d.opened(h, in.Flags, &out.OpenOut)
+	d.opened(who.Posix, h, in.Flags, &out.OpenOut)
 	return fuse.OK
 }
 
 // killPriv clears the set-id bits, as a write by someone else than root does.
-func (d *door) killPriv(h namespace.FileHandle) error {
-	_, err := d.fs.SetAttr(background, h.Ino(), namespace.SetAttr{KillPriv: true, Handle: h})
+func killPriv(fs namespace.Posix, h namespace.FileHandle) error {
+	_, err := fs.SetAttr(background, h.Ino(), namespace.SetAttr{KillPriv: true, Handle: h})
 	return err
 }
 
@@ -104,7 +105,7 @@ func (d *door) Read(c <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadRe
 		return nil, fuse.EBADF
 	}
 	if f.due() {
-		d.accessed(f.Ino())
+		d.accessed(f.fs, f.Ino())
 	}
 	n, err := f.ReadAt(background, buf, int64(in.Offset))
 	if err != nil {
@@ -122,10 +123,8 @@ func (d *door) Write(c <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, 
 	if f == nil {
 		return 0, fuse.EBADF
 	}
-	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
-		if err := d.killPriv(f.FileHandle); err != nil {
-			return 0, d.status(err)
-		}
+	if err := d.killedBy(in, f); err != nil {
+		return 0, d.status(err)
 	}
 	if (d.opts.WriteThrough || d.covered.Load()) && in.Flags&syscall.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
 		return d.append(f, in, data)
@@ -134,7 +133,7 @@ func (d *door) Write(c <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, 
 	if f.direct && in.WriteFlags&fuse.WRITE_CACHE == 0 { // a reader may have cached meanwhile what the kernel dropped before it sent this
 		defer d.kernel.InodeNotify(in.NodeId, int64(in.Offset), int64(len(data)))
 	}
-	n, err := f.WriteAt(background, data, int64(in.Offset))
+	n, err := d.writeAt(f, in, data)
 	if k := kindOf(err); err != nil && in.WriteFlags&fuse.WRITE_CACHE != 0 && (k == namespace.QuotaExceeded || k == namespace.Access) {
 		d.unwritten.refuse(in.NodeId, d.status(err))
 		return uint32(len(data)), fuse.OK
@@ -144,6 +143,34 @@ func (d *door) Write(c <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, 
 		return 0, d.status(err)
 	}
 	return uint32(n), fuse.OK
+}
+
+// writeAt writes through f. What the kernel writes back from its cache it sends through any file that is open for writing: if
+// who opened that may not any more, another may have written it.
+func (d *door) writeAt(f *file, in *fuse.WriteIn, data []byte) (int, error) {
+	n, err := f.WriteAt(background, data, int64(in.Offset))
+	if err == nil || d.opts.As == nil || in.WriteFlags&fuse.WRITE_CACHE == 0 || kindOf(err) != namespace.Access {
+		return n, err
+	}
+	for _, other := range d.files.all() {
+		if other != f && other.write && other.Ino() == f.Ino() {
+			if n, e := other.WriteAt(background, data, int64(in.Offset)); e == nil {
+				return n, nil
+			}
+		}
+	}
+	return n, err
+}
+
+// killedBy clears the set-id bits if a write says so. It doesn't if root writes, who may be squashed.
+func (d *door) killedBy(in *fuse.WriteIn, f *file) error {
+	switch {
+	case in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0:
+		return killPriv(f.fs, f.FileHandle)
+	case d.opts.Squash != nil && in.Uid == 0 && in.WriteFlags&fuse.WRITE_CACHE == 0:
+		return d.dropPriv(&in.InHeader, f)
+	}
+	return nil
 }
 
 // append writes at the end, wherever the kernel thinks that it is: another mount may have appended since.

@@ -63,16 +63,23 @@ func (t *table[T]) len() int {
 	return len(t.slots) - len(t.free)
 }
 
-// drain removes and returns all handles.
-func (t *table[T]) drain() []*T {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var all []*T
+// all returns all handles.
+func (t *table[T]) all() (all []*T) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	for _, h := range t.slots {
 		if h != nil {
 			all = append(all, h)
 		}
 	}
+	return all
+}
+
+// drain removes and returns all handles.
+func (t *table[T]) drain() []*T {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := slices.DeleteFunc(t.slots, func(h *T) bool { return h == nil })
 	t.slots, t.free = nil, nil
 	return all
 }
@@ -80,6 +87,7 @@ func (t *table[T]) drain() []*T {
 // file is an open file.
 type file struct {
 	namespace.FileHandle
+	fs       namespace.Posix // as who opened it
 	write    bool
 	direct   bool // the kernel doesn't use its page cache for it
 	lockers  lockers

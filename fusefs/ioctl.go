@@ -36,7 +36,7 @@ const (
 func (d *door) Ioctl(_ <-chan struct{}, in *fuse.IoctlIn, inbuf []byte, out *fuse.IoctlOut, outbuf []byte) fuse.Status {
 	switch in.Cmd {
 	case unix.FS_IOC_GETFLAGS, fsGetXattr:
-		a, err := d.fs.GetAttr(background, namespace.Ino(in.NodeId))
+		a, err := d.actor(&in.InHeader).GetAttr(background, namespace.Ino(in.NodeId))
 		if err != nil {
 			return d.status(err)
 		}
@@ -46,18 +46,18 @@ func (d *door) Ioctl(_ <-chan struct{}, in *fuse.IoctlIn, inbuf []byte, out *fus
 		if s != fuse.OK {
 			return s
 		}
-		return d.setFlags(in.NodeId, f)
+		return d.setFlags(d.actor(&in.InHeader), in.NodeId, f)
 	}
 	return errno(syscall.ENOTTY)
 }
 
 // setFlags changes the flags of an inode. What was written before a file became immutable is part of it, so
 // the kernel first writes back what it holds; and it does not know that the change has a ctime.
-func (d *door) setFlags(node uint64, f namespace.Flags) fuse.Status {
+func (d *door) setFlags(fs namespace.Posix, node uint64, f namespace.Flags) fuse.Status {
 	if d.writers.any(namespace.Ino(node)) {
 		d.kernel.InodeNotify(node, 0, 0)
 	}
-	_, err := d.fs.SetAttr(background, namespace.Ino(node), namespace.SetAttr{Flags: &f})
+	_, err := fs.SetAttr(background, namespace.Ino(node), namespace.SetAttr{Flags: &f})
 	d.kernel.InodeNotify(node, attrOnly, 0)
 	return d.status(err)
 }

@@ -52,13 +52,13 @@ func (l *leases) wanted() bool {
 }
 
 // lookup finds a name, and holds the file that it finds if that is wanted.
-func (d *door) lookup(parent namespace.Ino, name string) (namespace.Attr, error) {
+func (d *door) lookup(fs namespace.Posix, parent namespace.Ino, name string) (namespace.Attr, error) {
 	for try := 0; ; try++ {
-		a, err := d.fs.Lookup(background, parent, name)
+		a, err := fs.Lookup(background, parent, name)
 		if err != nil || !d.leases.wanted() || try == leaseTries {
 			return a, err
 		}
-		if d.leases.hold(d.fs, a) {
+		if d.leases.hold(fs, a) {
 			return a, nil
 		}
 	}

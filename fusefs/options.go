@@ -35,6 +35,12 @@ type Options struct {
 	Root   namespace.Ino // the directory to show as the root; 0 means FS's own root
 	Owners Owners        // whose the files seem to be
 
+	// As returns FS as a user and group of the host may use it, who acts as an account of his own. It is asked at each request.
+	// What one may see the kernel then doesn't keep, lest it shows that to another (package comment). Nil: FS for all.
+	As func(uid, gid uint32) namespace.Posix
+	// Squash is who root is; nil: root, who may do everything. It is asked before As is.
+	Squash *Squash
+
 	FSName      string // the source that mount(8) and df(1) show; "" means k3fs
 	AllowOther  bool   // let all users in; the kernel checks permission bits either way
 	ReadOnly    bool   // mount read-only
@@ -137,6 +143,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("fusefs: the mount point %q is not an absolute path", o.Dir)
 	case o.EntryTTL < 0 || o.AttrTTL < 0 || o.Readahead < 0 || o.UnmountGrace < 0:
 		return errors.New("fusefs: EntryTTL, AttrTTL, Readahead and UnmountGrace can't be negative")
+	case o.As != nil && !o.WriteThrough:
+		return errors.New("fusefs: a kernel that gathers writes doesn't say whose they are: As needs WriteThrough")
 	case o.DirtyRatio < 0 || o.DirtyRatio > 100:
 		return errors.New("fusefs: DirtyRatio is a percentage")
 	}

@@ -62,14 +62,14 @@ const maxCopy = 1 << 31
 // dropPriv clears the set-id bits as a write does. Neither FALLOCATE nor COPY_FILE_RANGE says whether the
 // caller may keep them (CAP_FSETID), so that is taken from who it is.
 func (d *door) dropPriv(in *fuse.InHeader, f *file) error {
-	if in.Uid == 0 {
+	if in.Uid == 0 && d.opts.Squash == nil {
 		return nil
 	}
-	a, err := d.fs.GetAttr(background, f.Ino())
+	a, err := f.fs.GetAttr(background, f.Ino())
 	if err != nil || a.Mode&(syscall.S_ISUID|syscall.S_ISGID) == 0 {
 		return err
 	}
-	return d.killPriv(f.FileHandle)
+	return killPriv(f.fs, f.FileHandle)
 }
 
 // Tmpfile implements fuse.RawFileSystem (O_TMPFILE). in.NodeId is the directory whose bucket the file is in.
@@ -77,17 +77,17 @@ func (d *door) Tmpfile(c <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut
 	if s := d.enter(c); s != fuse.OK {
 		return s
 	}
-	since := d.inv.now()
+	since, who := d.inv.now(), d.actor(&in.InHeader)
 	f := openFlags(in.Flags)
-	a, h, err := d.fs.Tmpfile(background, namespace.Ino(in.NodeId), node(&in.InHeader, in.Mode, in.Umask), f)
+	a, h, err := who.Tmpfile(background, namespace.Ino(in.NodeId), who.node(in.Mode, in.Umask), f)
 	if err != nil {
 		return d.status(err)
 	}
 	out.NodeId = uint64(a.Ino)
 	fillAttr(&out.Attr, &a)
-	if d.inv.inodeFresh(since, a.Ino) {
+	if d.mayKeep(since, a.Ino) {
 		out.SetAttrTimeout(d.opts.AttrTTL)
 	}
-	d.opened(h, in.Flags, &out.OpenOut)
+	d.opened(who.Posix, h, in.Flags, &out.OpenOut)
 	return fuse.OK
 }

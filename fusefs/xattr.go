@@ -13,7 +13,7 @@ import (
 
 // GetXAttr implements fuse.RawFileSystem. An empty dest asks for the size only.
 func (d *door) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
-	value, err := d.fs.GetXattr(background, namespace.Ino(in.NodeId), attr)
+	value, err := d.actor(in).GetXattr(background, namespace.Ino(in.NodeId), attr)
 	if err != nil {
 		return 0, d.stale(err)
 	}
@@ -25,11 +25,12 @@ func (d *door) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, attr string, dest 
 
 // ListXAttr implements fuse.RawFileSystem. Only root is shown what only root may read.
 func (d *door) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	names, err := d.fs.ListXattr(background, namespace.Ino(in.NodeId))
+	who := d.actor(in)
+	names, err := who.ListXattr(background, namespace.Ino(in.NodeId))
 	if err != nil {
 		return 0, d.stale(err)
 	}
-	if in.Uid != 0 {
+	if who.uid != 0 {
 		names = slices.DeleteFunc(names, func(n string) bool { return strings.HasPrefix(n, "trusted.") })
 	}
 	size := 0
@@ -58,7 +59,7 @@ func (d *door) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, attr string, val
 	if in.SetXAttrFlags&fuse.SETXATTR_ACL_KILL_SGID != 0 {
 		f |= namespace.XattrKillSGID
 	}
-	err := d.fs.SetXattr(background, namespace.Ino(in.NodeId), attr, value, f)
+	err := d.actor(&in.InHeader).SetXattr(background, namespace.Ino(in.NodeId), attr, value, f)
 	if err != nil && kindOf(err) == namespace.TooBig {
 		return errno(syscall.E2BIG)
 	}
@@ -67,5 +68,5 @@ func (d *door) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, attr string, val
 
 // RemoveXAttr implements fuse.RawFileSystem.
 func (d *door) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, attr string) fuse.Status {
-	return d.stale(d.fs.RemoveXattr(background, namespace.Ino(in.NodeId), attr))
+	return d.stale(d.actor(in).RemoveXattr(background, namespace.Ino(in.NodeId), attr))
 }

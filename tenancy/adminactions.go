@@ -15,6 +15,12 @@ const (
 	RotateNodeKeys  Action = "k3fs:RotateNodeKeys"
 )
 
+// The actions of who mounts: that users of the host act as another account there, and that root is root (not squashed).
+const (
+	MountAs     Action = "k3fs:MountAs"
+	MountAsRoot Action = "k3fs:MountAsRoot"
+)
+
 // The actions of a tenant on what is its own.
 const (
 	CreateAccount   Action = "k3fs:CreateAccount"

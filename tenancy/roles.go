@@ -162,6 +162,8 @@ var actions = map[Action]action{
 	ReadAudit:   {ofTenant, admin | auditor},
 
 	MountAdministrator: {ofTenant, readers},
+	MountAs:            {ofTenant, admin},
+	MountAsRoot:        {ofTenant, admin},
 
 	CreateAccount:   {ofTenant, admin},
 	ListAccounts:    {ofTenant, admin | operator | auditor},

@@ -160,6 +160,14 @@ func (r *mountRequest) run(ctx context.Context) error {
 	if err != nil {
 		return control.Errorf(control.Usage, "%v", err)
 	}
+	if local.Accounts != "" {
+		if o.Accounts, err = readAccounts(local.Accounts); err != nil {
+			return err
+		}
+	}
+	if err := o.Validate(); err != nil {
+		return err
+	}
 	if r.fake {
 		return nil
 	}
@@ -181,6 +189,19 @@ func (r *mountRequest) run(ctx context.Context) error {
 		fmt.Fprintf(r.stdout, "%s: %s mounted on %s\n", r.program, r.source, reply.Dir)
 	}
 	return nil
+}
+
+// readAccounts reads the table of accounts that -o accounts names.
+func readAccounts(path string) (*control.Accounts, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, control.Errorf(control.Usage, "the table of accounts: %v", err)
+	}
+	table, err := control.ParseAccounts(string(text))
+	if err != nil {
+		return nil, control.Errorf(control.Usage, "the table of accounts %s: %v", path, err)
+	}
+	return table, nil
 }
 
 // openDir opens the mount point for the daemon, and frees it of a mount whose daemon was killed.

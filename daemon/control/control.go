@@ -43,7 +43,7 @@ const SocketName = "control.sock"
 
 const (
 	protocol   = 1
-	maxMessage = 64 << 10
+	maxMessage = 1 << 20 // a table of accounts has thousands of lines
 	nonceBytes = 32
 
 	// handshakeTime is how long a client may take until its request is there.

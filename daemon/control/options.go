@@ -24,6 +24,11 @@ type Options struct {
 	Entry       *time.Duration `json:",omitempty"` // how long names are cached; nil: as long as they are true
 	Attr        *time.Duration `json:",omitempty"` // how long attributes are
 	Owners      fusefs.Owners  `json:",omitzero"`
+
+	Accounts   *Accounts `json:",omitempty"` // as whom users of the host act; nil: as who mounts
+	RootSquash *bool     `json:",omitempty"` // root is somebody else; nil: unless who mounts has the permission
+	AnonUID    *uint32   `json:",omitempty"` // who root then is; nil: 65534
+	AnonGID    *uint32   `json:",omitempty"`
 }
 
 // Local are options that the client keeps to itself.
@@ -32,6 +37,7 @@ type Local struct {
 	Credentials string // file that holds access key and secret key
 	AccessKey   string
 	SecretKey   string
+	Accounts    string // file that holds a table of accounts
 }
 
 // passable are the flags that a request may set.
@@ -119,6 +125,7 @@ func (p *parser) switches() map[string]func() {
 		"sync_on_close": func() { p.o.SyncOnClose = true },
 		"suid":          func() { p.o.Suid = true }, "nosuid": func() { p.o.Suid = false },
 		"dev": func() { p.o.Dev = true }, "nodev": func() { p.o.Dev = false },
+		"root_squash": func() { p.o.RootSquash = new(true) }, "no_root_squash": func() { p.o.RootSquash = new(false) },
 	}
 }
 
@@ -138,6 +145,7 @@ func (p *parser) values() map[string]func(string) error {
 		"entry_timeout": seconds(&p.o.Entry), "attr_timeout": seconds(&p.o.Attr),
 		"socket": text(&p.l.Socket), "credentials": text(&p.l.Credentials),
 		"access_key": text(&p.l.AccessKey), "secret_key": text(&p.l.SecretKey),
+		"accounts": text(&p.l.Accounts), "anonuid": number(&p.o.AnonUID, 10), "anongid": number(&p.o.AnonGID, 10),
 	}
 }
 
@@ -207,6 +215,12 @@ func (o Options) Validate() error {
 	}
 	if err := o.Owners.Validate(); err != nil {
 		return Errorf(Usage, "%v", err)
+	}
+	if o.Accounts != nil && o.WriteBack {
+		return Errorf(Usage, "writeback and accounts exclude each other: a kernel that gathers writes doesn't say whose they are")
+	}
+	if a, b := o.AnonUID, o.AnonGID; a != nil && *a == 0 || b != nil && *b == 0 {
+		return Errorf(Usage, "anonuid and anongid can't be root")
 	}
 	return nil
 }

@@ -264,7 +264,7 @@ func TestAccountsOnMounts(t *testing.T) {
 			plant(t, inside)
 			r.account(kind.name, kind.role)
 			dir := r.point(kind.name)
-			out, code := r.run(nil, r.keys[kind.name], "mount", "data/"+kind.name, dir)
+			out, code := r.run(nil, r.keys[kind.name], "mount", "data/"+kind.name, dir, "-o", "no_root_squash")
 			require.Zero(t, code, out)
 			if kind.begin != nil {
 				kind.begin()
@@ -304,7 +304,7 @@ func TestRefusedWhileOpen(t *testing.T) {
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			dir := r.point(kind.name)
-			out, code := r.run(nil, r.keys[kind.account], append([]string{"mount", kind.bucket, dir}, kind.options...)...)
+			out, code := r.run(nil, r.keys[kind.account], append([]string{"mount", kind.bucket, dir, "-o", "no_root_squash"}, kind.options...)...)
 			require.Zero(t, code, out)
 			at := dir + "/" + kind.name
 			plant(t, at)
