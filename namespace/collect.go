@@ -78,7 +78,11 @@ type collector struct {
 }
 
 func (c *collector) run(ctx context.Context, sources ...source) error {
-	c.fs.reaper.mu.Lock()
+	for !c.fs.reaper.mu.TryLock() { // a backup may hold it for long
+		if !sleep(ctx, reapDelay) {
+			return ctx.Err()
+		}
+	}
 	defer c.fs.reaper.mu.Unlock()
 	c.taken, c.held = dropped{}, map[uploadID]bool{}
 	for _, s := range sources {

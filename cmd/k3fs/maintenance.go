@@ -19,7 +19,7 @@ import (
 
 func newMaintenance() *cobra.Command {
 	a := &api{}
-	cmd := group("maintenance", "drain the node, make it read-only, check it, back it up (for who operates it)", "",
+	cmd := group("maintenance", "drain the node, make it read-only, check it, back it up, collect garbage (for who operates it)", "",
 		a.verb("status", "say in which mode the node is", noArgs, func(cmd *cobra.Command, s *services, _ []string) error {
 			answer, err := call(cmd.Context(), s.maintenance.GetMaintenance, &adminv1.GetMaintenanceRequest{})
 			if err != nil {
@@ -39,6 +39,7 @@ func newMaintenance() *cobra.Command {
 		newReadOnly(a, "readwrite", "end read-only mode", false),
 		newScrub(a),
 		newBackup(a),
+		newGC(a),
 	)
 	a.flags(cmd)
 	return cmd

@@ -116,6 +116,7 @@ var matrix = map[string]row{
 	"MaintenanceService.StartBackup":    {"O", `{"name":"../x"}`},
 	"MaintenanceService.GetBackup":      {"O", `{}`},
 	"MaintenanceService.StopBackup":     {"O", `{}`},
+	"MaintenanceService.CollectGarbage": {"O", `{"dryRun":true,"list":5}`},
 
 	"NodeService.GetStatus":    {"O", `{}`},
 	"NodeService.GetClock":     {"AOWRU", `{}`},

@@ -1190,6 +1190,299 @@ func (x *StopBackupResponse) GetBackup() *Backup {
 	return nil
 }
 
+type CollectGarbageRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	DryRun bool                   `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// List at most so many of what is taken, at most 1000.
+	List          int32 `protobuf:"varint,2,opt,name=list,proto3" json:"list,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectGarbageRequest) Reset() {
+	*x = CollectGarbageRequest{}
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectGarbageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectGarbageRequest) ProtoMessage() {}
+
+func (x *CollectGarbageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectGarbageRequest.ProtoReflect.Descriptor instead.
+func (*CollectGarbageRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_maintenance_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CollectGarbageRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *CollectGarbageRequest) GetList() int32 {
+	if x != nil {
+		return x.List
+	}
+	return 0
+}
+
+type CollectGarbageResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	DryRun bool                   `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Contents that no file, version or object has any more.
+	Contents int64 `protobuf:"varint,2,opt,name=contents,proto3" json:"contents,omitempty"`
+	// Parts of multipart uploads that ended.
+	Parts int64 `protobuf:"varint,3,opt,name=parts,proto3" json:"parts,omitempty"`
+	// Multipart uploads that ended, with all of their parts.
+	Uploads int64 `protobuf:"varint,4,opt,name=uploads,proto3" json:"uploads,omitempty"`
+	// Notes of finished uploads that were kept for a client's retry.
+	Finished int64 `protobuf:"varint,5,opt,name=finished,proto3" json:"finished,omitempty"`
+	// Stretches of data that nothing refers to then, and the bytes in them.
+	Extents int64 `protobuf:"varint,6,opt,name=extents,proto3" json:"extents,omitempty"`
+	Bytes   int64 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// What they occupy on the disk.
+	DiskBytes int64 `protobuf:"varint,8,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	// Records of the metadata that are removed.
+	Records int64 `protobuf:"varint,9,opt,name=records,proto3" json:"records,omitempty"`
+	// Contents left for later: being read, copied from, or built.
+	Waiting int64 `protobuf:"varint,10,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Contents that stay, since their records contradict each other: run k3fs fsck.
+	Damaged int64 `protobuf:"varint,11,opt,name=damaged,proto3" json:"damaged,omitempty"`
+	// The first of them.
+	Garbage       []*Garbage `protobuf:"bytes,12,rep,name=garbage,proto3" json:"garbage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectGarbageResponse) Reset() {
+	*x = CollectGarbageResponse{}
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectGarbageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectGarbageResponse) ProtoMessage() {}
+
+func (x *CollectGarbageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectGarbageResponse.ProtoReflect.Descriptor instead.
+func (*CollectGarbageResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_maintenance_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CollectGarbageResponse) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *CollectGarbageResponse) GetContents() int64 {
+	if x != nil {
+		return x.Contents
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetParts() int64 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetUploads() int64 {
+	if x != nil {
+		return x.Uploads
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetFinished() int64 {
+	if x != nil {
+		return x.Finished
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetExtents() int64 {
+	if x != nil {
+		return x.Extents
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetDiskBytes() int64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetDamaged() int64 {
+	if x != nil {
+		return x.Damaged
+	}
+	return 0
+}
+
+func (x *CollectGarbageResponse) GetGarbage() []*Garbage {
+	if x != nil {
+		return x.Garbage
+	}
+	return nil
+}
+
+// Garbage is one content, or part, or note of a finished upload, that is taken.
+type Garbage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The content's number; 0: a note.
+	Content uint64 `protobuf:"varint,1,opt,name=content,proto3" json:"content,omitempty"`
+	// The number of the tenant whose it was; 0: of a note.
+	Tenant uint64 `protobuf:"varint,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// The upload whose part, or note, it is.
+	Upload string `protobuf:"bytes,3,opt,name=upload,proto3" json:"upload,omitempty"`
+	Part   int32  `protobuf:"varint,4,opt,name=part,proto3" json:"part,omitempty"`
+	// The content's length.
+	Size int64 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	// Data that nothing else refers to: the rest is shared with what stays.
+	Extents       int64 `protobuf:"varint,6,opt,name=extents,proto3" json:"extents,omitempty"`
+	Bytes         int64 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Garbage) Reset() {
+	*x = Garbage{}
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Garbage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Garbage) ProtoMessage() {}
+
+func (x *Garbage) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_maintenance_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Garbage.ProtoReflect.Descriptor instead.
+func (*Garbage) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_maintenance_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Garbage) GetContent() uint64 {
+	if x != nil {
+		return x.Content
+	}
+	return 0
+}
+
+func (x *Garbage) GetTenant() uint64 {
+	if x != nil {
+		return x.Tenant
+	}
+	return 0
+}
+
+func (x *Garbage) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
+func (x *Garbage) GetPart() int32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+func (x *Garbage) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Garbage) GetExtents() int64 {
+	if x != nil {
+		return x.Extents
+	}
+	return 0
+}
+
+func (x *Garbage) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 var File_k3fs_admin_v1_maintenance_proto protoreflect.FileDescriptor
 
 const file_k3fs_admin_v1_maintenance_proto_rawDesc = "" +
@@ -1256,7 +1549,33 @@ const file_k3fs_admin_v1_maintenance_proto_rawDesc = "" +
 	"\x06backup\x18\x01 \x01(\v2\x15.k3fs.admin.v1.BackupR\x06backup\"\x13\n" +
 	"\x11StopBackupRequest\"C\n" +
 	"\x12StopBackupResponse\x12-\n" +
-	"\x06backup\x18\x01 \x01(\v2\x15.k3fs.admin.v1.BackupR\x06backup2\xbb\b\n" +
+	"\x06backup\x18\x01 \x01(\v2\x15.k3fs.admin.v1.BackupR\x06backup\"D\n" +
+	"\x15CollectGarbageRequest\x12\x17\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\x12\x12\n" +
+	"\x04list\x18\x02 \x01(\x05R\x04list\"\xe8\x02\n" +
+	"\x16CollectGarbageResponse\x12\x17\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\x12\x1a\n" +
+	"\bcontents\x18\x02 \x01(\x03R\bcontents\x12\x14\n" +
+	"\x05parts\x18\x03 \x01(\x03R\x05parts\x12\x18\n" +
+	"\auploads\x18\x04 \x01(\x03R\auploads\x12\x1a\n" +
+	"\bfinished\x18\x05 \x01(\x03R\bfinished\x12\x18\n" +
+	"\aextents\x18\x06 \x01(\x03R\aextents\x12\x14\n" +
+	"\x05bytes\x18\a \x01(\x03R\x05bytes\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\b \x01(\x03R\tdiskBytes\x12\x18\n" +
+	"\arecords\x18\t \x01(\x03R\arecords\x12\x18\n" +
+	"\awaiting\x18\n" +
+	" \x01(\x03R\awaiting\x12\x18\n" +
+	"\adamaged\x18\v \x01(\x03R\adamaged\x120\n" +
+	"\agarbage\x18\f \x03(\v2\x16.k3fs.admin.v1.GarbageR\agarbage\"\xab\x01\n" +
+	"\aGarbage\x12\x18\n" +
+	"\acontent\x18\x01 \x01(\x04R\acontent\x12\x16\n" +
+	"\x06tenant\x18\x02 \x01(\x04R\x06tenant\x12\x16\n" +
+	"\x06upload\x18\x03 \x01(\tR\x06upload\x12\x12\n" +
+	"\x04part\x18\x04 \x01(\x05R\x04part\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x18\n" +
+	"\aextents\x18\x06 \x01(\x03R\aextents\x12\x14\n" +
+	"\x05bytes\x18\a \x01(\x03R\x05bytes2\xb4\t\n" +
 	"\x12MaintenanceService\x12v\n" +
 	"\x0eGetMaintenance\x12$.k3fs.admin.v1.GetMaintenanceRequest\x1a%.k3fs.admin.v1.GetMaintenanceResponse\"\x17\xea\xc7\x18\x10\n" +
 	"\fk3fs:GetNode\x10\x02\x90\x02\x01\x12\\\n" +
@@ -1279,6 +1598,8 @@ const file_k3fs_admin_v1_maintenance_proto_rawDesc = "" +
 	"\fk3fs:GetNode\x10\x02\x90\x02\x01\x12k\n" +
 	"\n" +
 	"StopBackup\x12 .k3fs.admin.v1.StopBackupRequest\x1a!.k3fs.admin.v1.StopBackupResponse\"\x18\xea\xc7\x18\x11\n" +
+	"\rk3fs:Maintain\x10\x02\x90\x02\x02\x12w\n" +
+	"\x0eCollectGarbage\x12$.k3fs.admin.v1.CollectGarbageRequest\x1a%.k3fs.admin.v1.CollectGarbageResponse\"\x18\xea\xc7\x18\x11\n" +
 	"\rk3fs:Maintain\x10\x02\x90\x02\x02B\x1eZ\x1ck3fs/daemon/adminapi/adminv1b\x06proto3"
 
 var (
@@ -1293,7 +1614,7 @@ func file_k3fs_admin_v1_maintenance_proto_rawDescGZIP() []byte {
 	return file_k3fs_admin_v1_maintenance_proto_rawDescData
 }
 
-var file_k3fs_admin_v1_maintenance_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_k3fs_admin_v1_maintenance_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_k3fs_admin_v1_maintenance_proto_goTypes = []any{
 	(*Maintenance)(nil),            // 0: k3fs.admin.v1.Maintenance
 	(*GetMaintenanceRequest)(nil),  // 1: k3fs.admin.v1.GetMaintenanceRequest
@@ -1319,15 +1640,18 @@ var file_k3fs_admin_v1_maintenance_proto_goTypes = []any{
 	(*GetBackupResponse)(nil),      // 21: k3fs.admin.v1.GetBackupResponse
 	(*StopBackupRequest)(nil),      // 22: k3fs.admin.v1.StopBackupRequest
 	(*StopBackupResponse)(nil),     // 23: k3fs.admin.v1.StopBackupResponse
-	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(*CollectGarbageRequest)(nil),  // 24: k3fs.admin.v1.CollectGarbageRequest
+	(*CollectGarbageResponse)(nil), // 25: k3fs.admin.v1.CollectGarbageResponse
+	(*Garbage)(nil),                // 26: k3fs.admin.v1.Garbage
+	(*timestamppb.Timestamp)(nil),  // 27: google.protobuf.Timestamp
 }
 var file_k3fs_admin_v1_maintenance_proto_depIdxs = []int32{
 	0,  // 0: k3fs.admin.v1.GetMaintenanceResponse.maintenance:type_name -> k3fs.admin.v1.Maintenance
 	0,  // 1: k3fs.admin.v1.DrainResponse.maintenance:type_name -> k3fs.admin.v1.Maintenance
 	0,  // 2: k3fs.admin.v1.UndrainResponse.maintenance:type_name -> k3fs.admin.v1.Maintenance
 	0,  // 3: k3fs.admin.v1.SetReadOnlyResponse.maintenance:type_name -> k3fs.admin.v1.Maintenance
-	24, // 4: k3fs.admin.v1.Job.began:type_name -> google.protobuf.Timestamp
-	24, // 5: k3fs.admin.v1.Job.ended:type_name -> google.protobuf.Timestamp
+	27, // 4: k3fs.admin.v1.Job.began:type_name -> google.protobuf.Timestamp
+	27, // 5: k3fs.admin.v1.Job.ended:type_name -> google.protobuf.Timestamp
 	9,  // 6: k3fs.admin.v1.Scrub.job:type_name -> k3fs.admin.v1.Job
 	10, // 7: k3fs.admin.v1.StartScrubResponse.scrub:type_name -> k3fs.admin.v1.Scrub
 	10, // 8: k3fs.admin.v1.GetScrubResponse.scrub:type_name -> k3fs.admin.v1.Scrub
@@ -1336,31 +1660,34 @@ var file_k3fs_admin_v1_maintenance_proto_depIdxs = []int32{
 	17, // 11: k3fs.admin.v1.StartBackupResponse.backup:type_name -> k3fs.admin.v1.Backup
 	17, // 12: k3fs.admin.v1.GetBackupResponse.backup:type_name -> k3fs.admin.v1.Backup
 	17, // 13: k3fs.admin.v1.StopBackupResponse.backup:type_name -> k3fs.admin.v1.Backup
-	1,  // 14: k3fs.admin.v1.MaintenanceService.GetMaintenance:input_type -> k3fs.admin.v1.GetMaintenanceRequest
-	3,  // 15: k3fs.admin.v1.MaintenanceService.Drain:input_type -> k3fs.admin.v1.DrainRequest
-	5,  // 16: k3fs.admin.v1.MaintenanceService.Undrain:input_type -> k3fs.admin.v1.UndrainRequest
-	7,  // 17: k3fs.admin.v1.MaintenanceService.SetReadOnly:input_type -> k3fs.admin.v1.SetReadOnlyRequest
-	11, // 18: k3fs.admin.v1.MaintenanceService.StartScrub:input_type -> k3fs.admin.v1.StartScrubRequest
-	13, // 19: k3fs.admin.v1.MaintenanceService.GetScrub:input_type -> k3fs.admin.v1.GetScrubRequest
-	15, // 20: k3fs.admin.v1.MaintenanceService.StopScrub:input_type -> k3fs.admin.v1.StopScrubRequest
-	18, // 21: k3fs.admin.v1.MaintenanceService.StartBackup:input_type -> k3fs.admin.v1.StartBackupRequest
-	20, // 22: k3fs.admin.v1.MaintenanceService.GetBackup:input_type -> k3fs.admin.v1.GetBackupRequest
-	22, // 23: k3fs.admin.v1.MaintenanceService.StopBackup:input_type -> k3fs.admin.v1.StopBackupRequest
-	2,  // 24: k3fs.admin.v1.MaintenanceService.GetMaintenance:output_type -> k3fs.admin.v1.GetMaintenanceResponse
-	4,  // 25: k3fs.admin.v1.MaintenanceService.Drain:output_type -> k3fs.admin.v1.DrainResponse
-	6,  // 26: k3fs.admin.v1.MaintenanceService.Undrain:output_type -> k3fs.admin.v1.UndrainResponse
-	8,  // 27: k3fs.admin.v1.MaintenanceService.SetReadOnly:output_type -> k3fs.admin.v1.SetReadOnlyResponse
-	12, // 28: k3fs.admin.v1.MaintenanceService.StartScrub:output_type -> k3fs.admin.v1.StartScrubResponse
-	14, // 29: k3fs.admin.v1.MaintenanceService.GetScrub:output_type -> k3fs.admin.v1.GetScrubResponse
-	16, // 30: k3fs.admin.v1.MaintenanceService.StopScrub:output_type -> k3fs.admin.v1.StopScrubResponse
-	19, // 31: k3fs.admin.v1.MaintenanceService.StartBackup:output_type -> k3fs.admin.v1.StartBackupResponse
-	21, // 32: k3fs.admin.v1.MaintenanceService.GetBackup:output_type -> k3fs.admin.v1.GetBackupResponse
-	23, // 33: k3fs.admin.v1.MaintenanceService.StopBackup:output_type -> k3fs.admin.v1.StopBackupResponse
-	24, // [24:34] is the sub-list for method output_type
-	14, // [14:24] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	26, // 14: k3fs.admin.v1.CollectGarbageResponse.garbage:type_name -> k3fs.admin.v1.Garbage
+	1,  // 15: k3fs.admin.v1.MaintenanceService.GetMaintenance:input_type -> k3fs.admin.v1.GetMaintenanceRequest
+	3,  // 16: k3fs.admin.v1.MaintenanceService.Drain:input_type -> k3fs.admin.v1.DrainRequest
+	5,  // 17: k3fs.admin.v1.MaintenanceService.Undrain:input_type -> k3fs.admin.v1.UndrainRequest
+	7,  // 18: k3fs.admin.v1.MaintenanceService.SetReadOnly:input_type -> k3fs.admin.v1.SetReadOnlyRequest
+	11, // 19: k3fs.admin.v1.MaintenanceService.StartScrub:input_type -> k3fs.admin.v1.StartScrubRequest
+	13, // 20: k3fs.admin.v1.MaintenanceService.GetScrub:input_type -> k3fs.admin.v1.GetScrubRequest
+	15, // 21: k3fs.admin.v1.MaintenanceService.StopScrub:input_type -> k3fs.admin.v1.StopScrubRequest
+	18, // 22: k3fs.admin.v1.MaintenanceService.StartBackup:input_type -> k3fs.admin.v1.StartBackupRequest
+	20, // 23: k3fs.admin.v1.MaintenanceService.GetBackup:input_type -> k3fs.admin.v1.GetBackupRequest
+	22, // 24: k3fs.admin.v1.MaintenanceService.StopBackup:input_type -> k3fs.admin.v1.StopBackupRequest
+	24, // 25: k3fs.admin.v1.MaintenanceService.CollectGarbage:input_type -> k3fs.admin.v1.CollectGarbageRequest
+	2,  // 26: k3fs.admin.v1.MaintenanceService.GetMaintenance:output_type -> k3fs.admin.v1.GetMaintenanceResponse
+	4,  // 27: k3fs.admin.v1.MaintenanceService.Drain:output_type -> k3fs.admin.v1.DrainResponse
+	6,  // 28: k3fs.admin.v1.MaintenanceService.Undrain:output_type -> k3fs.admin.v1.UndrainResponse
+	8,  // 29: k3fs.admin.v1.MaintenanceService.SetReadOnly:output_type -> k3fs.admin.v1.SetReadOnlyResponse
+	12, // 30: k3fs.admin.v1.MaintenanceService.StartScrub:output_type -> k3fs.admin.v1.StartScrubResponse
+	14, // 31: k3fs.admin.v1.MaintenanceService.GetScrub:output_type -> k3fs.admin.v1.GetScrubResponse
+	16, // 32: k3fs.admin.v1.MaintenanceService.StopScrub:output_type -> k3fs.admin.v1.StopScrubResponse
+	19, // 33: k3fs.admin.v1.MaintenanceService.StartBackup:output_type -> k3fs.admin.v1.StartBackupResponse
+	21, // 34: k3fs.admin.v1.MaintenanceService.GetBackup:output_type -> k3fs.admin.v1.GetBackupResponse
+	23, // 35: k3fs.admin.v1.MaintenanceService.StopBackup:output_type -> k3fs.admin.v1.StopBackupResponse
+	25, // 36: k3fs.admin.v1.MaintenanceService.CollectGarbage:output_type -> k3fs.admin.v1.CollectGarbageResponse
+	26, // [26:37] is the sub-list for method output_type
+	15, // [15:26] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_k3fs_admin_v1_maintenance_proto_init() }
@@ -1375,7 +1702,7 @@ func file_k3fs_admin_v1_maintenance_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_k3fs_admin_v1_maintenance_proto_rawDesc), len(file_k3fs_admin_v1_maintenance_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -63,6 +63,9 @@ const (
 	// MaintenanceServiceStopBackupProcedure is the fully-qualified name of the MaintenanceService's
 	// StopBackup RPC.
 	MaintenanceServiceStopBackupProcedure = "/k3fs.admin.v1.MaintenanceService/StopBackup"
+	// MaintenanceServiceCollectGarbageProcedure is the fully-qualified name of the MaintenanceService's
+	// CollectGarbage RPC.
+	MaintenanceServiceCollectGarbageProcedure = "/k3fs.admin.v1.MaintenanceService/CollectGarbage"
 )
 
 // MaintenanceServiceClient is a client for the k3fs.admin.v1.MaintenanceService service.
@@ -90,6 +93,10 @@ type MaintenanceServiceClient interface {
 	GetBackup(context.Context, *connect.Request[adminv1.GetBackupRequest]) (*connect.Response[adminv1.GetBackupResponse], error)
 	// StopBackup ends a backup early, and removes what there is of it.
 	StopBackup(context.Context, *connect.Request[adminv1.StopBackupRequest]) (*connect.Response[adminv1.StopBackupResponse], error)
+	// CollectGarbage takes what nothing refers to any more and nobody reads: contents of files and versions that are gone, parts of
+	// multipart uploads that ended. The daemon does so by itself all the time; this does it now, and says what it took. A dry run
+	// takes nothing, and says what would be taken. It waits for a scrub, a backup or a collection that is under way.
+	CollectGarbage(context.Context, *connect.Request[adminv1.CollectGarbageRequest]) (*connect.Response[adminv1.CollectGarbageResponse], error)
 }
 
 // NewMaintenanceServiceClient constructs a client for the k3fs.admin.v1.MaintenanceService service.
@@ -171,6 +178,13 @@ func NewMaintenanceServiceClient(httpClient connect.HTTPClient, baseURL string, 
 			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
+		collectGarbage: connect.NewClient[adminv1.CollectGarbageRequest, adminv1.CollectGarbageResponse](
+			httpClient,
+			baseURL+MaintenanceServiceCollectGarbageProcedure,
+			connect.WithSchema(maintenanceServiceMethods.ByName("CollectGarbage")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -186,6 +200,7 @@ type maintenanceServiceClient struct {
 	startBackup    *connect.Client[adminv1.StartBackupRequest, adminv1.StartBackupResponse]
 	getBackup      *connect.Client[adminv1.GetBackupRequest, adminv1.GetBackupResponse]
 	stopBackup     *connect.Client[adminv1.StopBackupRequest, adminv1.StopBackupResponse]
+	collectGarbage *connect.Client[adminv1.CollectGarbageRequest, adminv1.CollectGarbageResponse]
 }
 
 // GetMaintenance calls k3fs.admin.v1.MaintenanceService.GetMaintenance.
@@ -238,6 +253,11 @@ func (c *maintenanceServiceClient) StopBackup(ctx context.Context, req *connect.
 	return c.stopBackup.CallUnary(ctx, req)
 }
 
+// CollectGarbage calls k3fs.admin.v1.MaintenanceService.CollectGarbage.
+func (c *maintenanceServiceClient) CollectGarbage(ctx context.Context, req *connect.Request[adminv1.CollectGarbageRequest]) (*connect.Response[adminv1.CollectGarbageResponse], error) {
+	return c.collectGarbage.CallUnary(ctx, req)
+}
+
 // MaintenanceServiceHandler is an implementation of the k3fs.admin.v1.MaintenanceService service.
 type MaintenanceServiceHandler interface {
 	// GetMaintenance says in which mode the node is, and what is under way.
@@ -263,6 +283,10 @@ type MaintenanceServiceHandler interface {
 	GetBackup(context.Context, *connect.Request[adminv1.GetBackupRequest]) (*connect.Response[adminv1.GetBackupResponse], error)
 	// StopBackup ends a backup early, and removes what there is of it.
 	StopBackup(context.Context, *connect.Request[adminv1.StopBackupRequest]) (*connect.Response[adminv1.StopBackupResponse], error)
+	// CollectGarbage takes what nothing refers to any more and nobody reads: contents of files and versions that are gone, parts of
+	// multipart uploads that ended. The daemon does so by itself all the time; this does it now, and says what it took. A dry run
+	// takes nothing, and says what would be taken. It waits for a scrub, a backup or a collection that is under way.
+	CollectGarbage(context.Context, *connect.Request[adminv1.CollectGarbageRequest]) (*connect.Response[adminv1.CollectGarbageResponse], error)
 }
 
 // NewMaintenanceServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -340,6 +364,13 @@ func NewMaintenanceServiceHandler(svc MaintenanceServiceHandler, opts ...connect
 		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
+	maintenanceServiceCollectGarbageHandler := connect.NewUnaryHandler(
+		MaintenanceServiceCollectGarbageProcedure,
+		svc.CollectGarbage,
+		connect.WithSchema(maintenanceServiceMethods.ByName("CollectGarbage")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/k3fs.admin.v1.MaintenanceService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case MaintenanceServiceGetMaintenanceProcedure:
@@ -362,6 +393,8 @@ func NewMaintenanceServiceHandler(svc MaintenanceServiceHandler, opts ...connect
 			maintenanceServiceGetBackupHandler.ServeHTTP(w, r)
 		case MaintenanceServiceStopBackupProcedure:
 			maintenanceServiceStopBackupHandler.ServeHTTP(w, r)
+		case MaintenanceServiceCollectGarbageProcedure:
+			maintenanceServiceCollectGarbageHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -409,4 +442,8 @@ func (UnimplementedMaintenanceServiceHandler) GetBackup(context.Context, *connec
 
 func (UnimplementedMaintenanceServiceHandler) StopBackup(context.Context, *connect.Request[adminv1.StopBackupRequest]) (*connect.Response[adminv1.StopBackupResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.MaintenanceService.StopBackup is not implemented"))
+}
+
+func (UnimplementedMaintenanceServiceHandler) CollectGarbage(context.Context, *connect.Request[adminv1.CollectGarbageRequest]) (*connect.Response[adminv1.CollectGarbageResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.MaintenanceService.CollectGarbage is not implemented"))
 }
