@@ -13,8 +13,9 @@ import (
 // wal makes Badger's write-ahead log durable. Badger's own SyncWrites also syncs its value log in each transaction,
 // which holds nothing here: a second flush of the disk in every commit.
 //
-// Badger writes one transaction into one log, the last of its files NNNNN.mem, and makes the next file, and its
-// directory's entry durable, when a transaction no longer fits. It never removes the last. Only the committer uses a wal.
+// Badger writes one transaction into one log, the last of its files NNNNN.mem, and makes the next file when a transaction
+// no longer fits. It never removes the last. It leaves the directory's entry of a new one to the file system, which need not
+// make it durable with the file (fsync(2)); wal does. Only the committer uses a wal.
 type wal struct {
 	dir    string
 	number int
@@ -37,7 +38,7 @@ func openWAL(dir string) (*wal, error) {
 	if w.file, err = os.Open(w.path(w.number)); err != nil {
 		return nil, err
 	}
-	return w, nil
+	return w, syncDir(dir)
 }
 
 func (w *wal) path(number int) string {
@@ -46,6 +47,7 @@ func (w *wal) path(number int) string {
 
 // sync makes what the last transaction wrote durable; those before it are.
 func (w *wal) sync() error {
+	last := w.number
 	for {
 		next, err := os.Open(w.path(w.number + 1))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -58,6 +60,11 @@ func (w *wal) sync() error {
 			return err
 		}
 		w.number, w.file = w.number+1, next
+	}
+	if w.number != last {
+		if err := syncDir(w.dir); err != nil {
+			return err
+		}
 	}
 	for {
 		// Also what was written through Badger's mapping.
