@@ -22,13 +22,22 @@ func (d *door) killable(tid uint32, underWay *sync.WaitGroup, work func() error)
 	underWay.Go(func() { done <- work() })
 	look := time.NewTicker(dyingPause)
 	defer look.Stop()
+	looked := make(chan bool, 1)
+	looking := false
 	for {
 		select {
 		case err := <-done:
 			return d.status(err)
-		case <-look.C:
-			if dying(tid) {
+		case killed := <-looked:
+			if looking = false; killed {
 				return fuse.EINTR // which nobody sees
+			}
+		case <-look.C:
+			// Who looks is not waited for: the kernel shows nothing of a process in execve(2) before its files are
+			// closed, and that may wait for this very answer.
+			if !looking {
+				looking = true
+				go func() { looked <- dying(tid) }()
 			}
 		}
 	}

@@ -141,3 +141,28 @@ func TestSignalDoesNotEndFsync(t *testing.T) {
 	g.open()
 	require.Equal(t, "ok", <-p.answers)
 }
+
+// A process that runs another program has its files closed amid execve(2), while the kernel shows nothing of it to who
+// looks whether it is being killed: it is answered all the same.
+func TestExecOnSlowDisk(t *testing.T) {
+	fs, dir := mountedMem(t)
+	g := hold(fs, "flush")
+	defer g.open()
+	cmd := exec.Command("perl", "-e", `chdir shift; open F, ">", "new"; syswrite F, "content"; exec "true"`, dir)
+	require.NoError(t, cmd.Start())
+	g.await(t)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	time.Sleep(5 * dyingPause) // it is looked at
+	g.open()
+	select {
+	case err := <-ended:
+		require.NoError(t, err)
+	case <-time.After(waitFor):
+		_ = cmd.Process.Kill()
+		t.Fatal("still there")
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "new"))
+	require.NoError(t, err)
+	require.Equal(t, "content", string(b))
+}
