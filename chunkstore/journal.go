@@ -144,7 +144,7 @@ func (s *Store) replay() error {
 	}
 	if err := j.each(s.restore); err != nil {
 		f.Close()
-		return fmt.Errorf("chunkstore: a crash cut a change of keys short; starting the daemon finishes it: %w", err)
+		return fmt.Errorf("chunkstore: finish a change of keys that a crash cut short: %w", err)
 	}
 	if err := j.close(true); err != nil && !errors.Is(err, unix.EROFS) {
 		return err
