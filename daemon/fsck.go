@@ -68,6 +68,10 @@ func Fsck(ctx context.Context, cfg Config, deep bool, log *slog.Logger) (r Repor
 	if err := r.countRecords(ctx, s.kv); err != nil {
 		return r, err
 	}
+	err = s.tenancy.Check(ctx, func(problem error) { r.Problems = append(r.Problems, "key: "+problem.Error()) })
+	if err != nil && !corrupt(err) { // what is corrupt was counted
+		return r, err
+	}
 	infos, err := s.chunks.Segments(ctx)
 	if err != nil {
 		return r, err

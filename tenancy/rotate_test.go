@@ -273,3 +273,31 @@ func TestTenantKeyEpochs(t *testing.T) {
 	_, err = ten.DataKey(1, 2)
 	require.ErrorIs(t, err, ErrNoKey)
 }
+
+// TestCheck opens all that the node's keys seal, before, amid and after a rotation, and finds what does not open.
+func TestCheck(t *testing.T) {
+	n := newNode(t)
+	ten, m := n.open(t)
+	_, err := ten.EnsureRoot(t.Context(), "", "")
+	require.NoError(t, err)
+	problems := func(ten *Tenancy) (all []error) {
+		require.NoError(t, ten.Check(t.Context(), func(err error) { all = append(all, err) }))
+		return all
+	}
+	require.Empty(t, problems(ten))
+	crash := errors.New("crash")
+	require.ErrorIs(t, ten.RotateNodeKeys(t.Context(), n.rotation(t, m, func(at string) error {
+		if at == "new lock" {
+			return crash
+		}
+		return nil
+	})), crash)
+	require.True(t, ten.Rotating())
+	require.Empty(t, problems(ten))
+
+	ten.setNodeKeys(ten.nodeKeys().newest()) // as if it were over
+	require.Len(t, problems(ten), 2, "the tenant's key and the secret are under the older key")
+	for _, err := range problems(ten) {
+		require.ErrorIs(t, err, ErrCorrupt)
+	}
+}
