@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"k3fs/tenancy"
 )
@@ -23,3 +24,12 @@ func (p pace) Read(ctx context.Context, n int) error { return p.d.limiter.Read(c
 
 // Write implements fusefs.Pace.
 func (p pace) Write(ctx context.Context, n int) error { return p.d.limiter.Write(ctx, p.tenant, n) }
+
+// turnMost is how long a request of a mount waits for its tenant's turn: others may wait for it while they have theirs,
+// since the kernel holds locks until it is answered.
+const turnMost = 20 * time.Millisecond
+
+// Enter implements fusefs.Pace.
+func (p pace) Enter(ctx context.Context) (leave func()) {
+	return p.d.gate.EnterWithin(ctx, p.tenant, turnMost).Leave
+}

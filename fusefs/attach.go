@@ -18,8 +18,11 @@ const fsType = "fuse.k3fs"
 // attach mounts, with mount(2) if that is permitted, else with fusermount3, and does the INIT handshake.
 func (m *Mountpoint) attach() error {
 	var raw fuse.RawFileSystem = m.door
+	if m.opts.Pace != nil {
+		raw = &turns{door: m.door, pace: m.opts.Pace}
+	}
 	if m.opts.Metrics != nil {
-		raw = &metered{door: m.door, to: m.opts.Metrics}
+		raw = &metered{RawFileSystem: raw, to: m.opts.Metrics}
 	}
 	server, err := m.attachSelf(raw)
 	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {

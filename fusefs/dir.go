@@ -25,17 +25,11 @@ func (d *door) ReleaseDir(in *fuse.ReleaseIn) {
 
 // ReadDir implements fuse.RawFileSystem.
 func (d *door) ReadDir(c <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return s
-	}
 	return d.readDir(in, out, false)
 }
 
 // ReadDirPlus implements fuse.RawFileSystem.
 func (d *door) ReadDirPlus(c <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return s
-	}
 	return d.readDir(in, out, true)
 }
 

@@ -39,13 +39,20 @@ type door struct {
 
 	remembered remembered // by dirs
 
+	leaving context.Context // ends when the mount is about to be unmounted, by hurry
+	hurry   context.CancelFunc
+
 	underWay sync.WaitGroup // requests of no file that nobody may be waiting for any more
 }
 
 func newDoor(o Options) *door {
-	return &door{RawFileSystem: fuse.NewDefaultRawFileSystem(), opts: o, fs: through(o), inv: o.Invalidator, log: o.Logger,
+	leaving, hurry := context.WithCancel(background)
+	return &door{leaving: leaving, hurry: hurry, RawFileSystem: fuse.NewDefaultRawFileSystem(), opts: o, fs: through(o), inv: o.Invalidator, log: o.Logger,
 		remembered: remembered{seed: maphash.MakeSeed()}, locks: lockDoor{Table: o.Locks, mount: o.Locks.NewMount()}}
 }
+
+// draining reports whether nothing new may be opened or made.
+func (d *door) draining() bool { return d.opts.Draining != nil && d.opts.Draining() }
 
 // String implements fuse.RawFileSystem.
 func (d *door) String() string { return "k3fs" }
@@ -117,9 +124,6 @@ func (d *door) attrOf(fs namespace.Posix, nodeid uint64) (namespace.Attr, error)
 // SetAttr implements fuse.RawFileSystem: chmod, chown, truncate, utimensat, and the times of files
 // written through the kernel's cache.
 func (d *door) SetAttr(c <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return s
-	}
 	since := d.inv.now()
 	defer d.inv.setting(namespace.Ino(in.NodeId))()
 	who := d.setter(in)
@@ -264,9 +268,6 @@ func (d *door) made(out *fuse.EntryOut, since uint64, parent uint64, name string
 
 // Mkdir implements fuse.RawFileSystem.
 func (d *door) Mkdir(c <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return s
-	}
 	since, who := d.inv.now(), d.actor(&in.InHeader)
 	a, err := who.Mkdir(background, namespace.Ino(in.NodeId), name, who.node(in.Mode, in.Umask))
 	return d.made(out, since, in.NodeId, name, a, err)
@@ -274,9 +275,6 @@ func (d *door) Mkdir(c <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse
 
 // Mknod implements fuse.RawFileSystem.
 func (d *door) Mknod(c <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return s
-	}
 	since, who := d.inv.now(), d.actor(&in.InHeader)
 	n := who.node(in.Mode, in.Umask)
 	n.Rdev = in.Rdev
@@ -289,9 +287,6 @@ func (d *door) Mknod(c <-chan struct{}, in *fuse.MknodIn, name string, out *fuse
 
 // Symlink implements fuse.RawFileSystem.
 func (d *door) Symlink(c <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return s
-	}
 	since, who := d.inv.now(), d.actor(in)
 	a, err := who.Symlink(background, namespace.Ino(in.NodeId), name, target, who.node(0o777, 0))
 	return d.made(out, since, in.NodeId, name, a, err)
@@ -299,9 +294,6 @@ func (d *door) Symlink(c <-chan struct{}, in *fuse.InHeader, target, name string
 
 // Link implements fuse.RawFileSystem.
 func (d *door) Link(c <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return s
-	}
 	defer d.inv.naming()()
 	since := d.inv.now()
 	a, err := d.actor(&in.InHeader).Link(background, namespace.Ino(in.Oldnodeid), namespace.Ino(in.NodeId), name)
@@ -324,27 +316,18 @@ func (d *door) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Stat
 
 // Unlink implements fuse.RawFileSystem.
 func (d *door) Unlink(c <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return s
-	}
 	defer d.inv.naming()()
 	return d.status(d.actor(in).Unlink(background, namespace.Ino(in.NodeId), name))
 }
 
 // Rmdir implements fuse.RawFileSystem.
 func (d *door) Rmdir(c <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return s
-	}
 	defer d.inv.naming()()
 	return d.status(d.actor(in).Rmdir(background, namespace.Ino(in.NodeId), name))
 }
 
 // Rename implements fuse.RawFileSystem: rename(2) and renameat2(2), but for RENAME_WHITEOUT.
 func (d *door) Rename(c <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return s
-	}
 	defer d.inv.naming()()
 	var f namespace.RenameFlags
 	if in.Flags&unix.RENAME_NOREPLACE != 0 {

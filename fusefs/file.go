@@ -44,8 +44,8 @@ func (d *door) opened(fs namespace.Posix, h namespace.FileHandle, flags uint32, 
 
 // Open implements fuse.RawFileSystem.
 func (d *door) Open(c <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	if s := d.enter(c); s != fuse.OK {
-		return s
+	if d.draining() {
+		return fuse.EAGAIN
 	}
 	f := openFlags(in.Flags)
 	if f.Trunc {
@@ -67,8 +67,8 @@ func (d *door) Open(c <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.
 
 // Create implements fuse.RawFileSystem.
 func (d *door) Create(c <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	if s := d.enter(c); s != fuse.OK {
-		return s
+	if d.draining() {
+		return fuse.EAGAIN
 	}
 	since, who := d.inv.now(), d.actor(&in.InHeader)
 	f := openFlags(in.Flags)
@@ -97,9 +97,6 @@ func killPriv(fs namespace.Posix, h namespace.FileHandle) error {
 
 // Read implements fuse.RawFileSystem. buf goes back to go-fuse's pool when it has been sent.
 func (d *door) Read(c <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	if s := d.pace(c, int(in.Size), 0); s != fuse.OK {
-		return nil, s
-	}
 	f := d.files.get(in.Fh)
 	if f == nil {
 		return nil, fuse.EBADF
@@ -116,9 +113,6 @@ func (d *door) Read(c <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadRe
 
 // Write implements fuse.RawFileSystem.
 func (d *door) Write(c <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	if s := d.pace(c, 0, len(data)); s != fuse.OK {
-		return 0, s
-	}
 	f := d.files.get(in.Fh)
 	if f == nil {
 		return 0, fuse.EBADF

@@ -54,6 +54,7 @@ func Mount(ctx context.Context, o Options) (*Mountpoint, error) {
 // serve answers requests until the mount is gone.
 func (m *Mountpoint) serve() {
 	m.server.Serve()
+	m.door.hurry()
 	m.opts.Peers.remove(m.door.inv)
 	m.door.inv.detach()
 	m.door.closeAll()
@@ -85,6 +86,7 @@ func (m *Mountpoint) Done() <-chan struct{} { return m.done }
 // mount is given UnmountGrace (and no longer than ctx), is then detached, and the files still open
 // fail with ENOTCONN. One whose connection was aborted is detached at once.
 func (m *Mountpoint) Unmount(ctx context.Context) error {
+	m.door.hurry()
 	flushed := m.syncfs()
 	deadline := time.Now().Add(m.opts.UnmountGrace)
 	for {

@@ -38,9 +38,6 @@ func (d *door) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 // CopyFileRange implements fuse.RawFileSystem. The kernel has written back both ranges, and forgets the
 // target's afterwards.
 func (d *door) CopyFileRange(c <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
-	if s := d.pace(c, 0, 0); s != fuse.OK {
-		return 0, s
-	}
 	src, dst := d.files.get(in.FhIn), d.files.get(in.FhOut)
 	if src == nil || dst == nil {
 		return 0, fuse.EBADF
@@ -74,8 +71,8 @@ func (d *door) dropPriv(in *fuse.InHeader, f *file) error {
 
 // Tmpfile implements fuse.RawFileSystem (O_TMPFILE). in.NodeId is the directory whose bucket the file is in.
 func (d *door) Tmpfile(c <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
-	if s := d.enter(c); s != fuse.OK {
-		return s
+	if d.draining() {
+		return fuse.EAGAIN
 	}
 	since, who := d.inv.now(), d.actor(&in.InHeader)
 	f := openFlags(in.Flags)

@@ -174,3 +174,33 @@ func TestLimiter(t *testing.T) {
 		time.Sleep(time.Hour)
 	})
 }
+
+// Work that others may wait for goes on without a place after a while, or when it is interrupted.
+func TestGateEnterWithin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(4)
+		_, ok := enter(t, g, 2)
+		require.True(t, ok)
+		a := g.EnterWithin(t.Context(), 1, time.Second)
+		b := g.EnterWithin(t.Context(), 1, time.Second)
+		began := time.Now()
+		late := g.EnterWithin(t.Context(), 1, time.Second)
+		require.Equal(t, time.Second, time.Since(began))
+		late.Leave() // of no place
+		_, ok = enter(t, g, 1)
+		require.False(t, ok, "its places are taken")
+		interrupted, cancel := context.WithCancel(t.Context())
+		cancel()
+		began = time.Now()
+		g.EnterWithin(interrupted, 1, time.Second).Leave()
+		require.Zero(t, time.Since(began))
+		time.AfterFunc(time.Millisecond, a.Leave)
+		c := g.EnterWithin(t.Context(), 1, time.Second)
+		require.Equal(t, time.Millisecond, time.Since(began))
+		b.Leave()
+		c.Leave()
+		require.Zero(t, g.tenants[1].working)
+		require.Empty(t, g.tenants[1].waiting)
+	})
+	(*Gate)(nil).EnterWithin(t.Context(), 1, time.Second).Leave()
+}

@@ -59,6 +59,30 @@ func (g *Gate) Enter(ctx context.Context, t tenancy.TenantID) (*Pass, error) {
 	return p, p.enter(ctx)
 }
 
+// EnterWithin is Enter for work that others who have a place may wait for: when most has passed, or ctx ended, it goes
+// on without one.
+func (g *Gate) EnterWithin(ctx context.Context, t tenancy.TenantID, most time.Duration) *Pass {
+	if g == nil {
+		return nil
+	}
+	p := &Pass{gate: g, who: t}
+	turn := g.ask(p)
+	if turn == nil {
+		return p
+	}
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-turn:
+		p.take()
+	case <-timer.C:
+		g.giveUp(t, turn)
+	case <-ctx.Done():
+		g.giveUp(t, turn)
+	}
+	return p
+}
+
 func (p *Pass) enter(ctx context.Context) error {
 	turn := p.gate.ask(p)
 	if turn == nil {
