@@ -59,10 +59,10 @@ func main() {
 		c.mounts = append(c.mounts, target{name: name, dir: dir})
 		return nil
 	})
-	loud := flag.String("loud", "", "be the other tenant of row h, at this address (the benchmark starts itself so)")
+	tenant := flag.String("neighbour", "", "be the clients of this tenant of row h, at the address that follows (the benchmark starts itself so)")
 	flag.Parse()
-	if *loud != "" {
-		if err := beLoud(*loud); err != nil {
+	if *tenant != "" {
+		if err := beNeighbour(*tenant, flag.Arg(0)); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}
