@@ -43,7 +43,7 @@ func TestQuota(t *testing.T) {
 	q.k3fs("quota", "set", "kept", "--bytes", "16MB", "--soft-inodes", "40")
 	q.k3fs("quota", "set", "plain/d/", "--bytes", "1MB", "--inodes", "12")
 	const rounds, workers = 5, 8
-	n := harness.Rounds(20_000, 200_000) / rounds / workers // half of them and more find what they need
+	n := harness.Rounds(17_000, 200_000) / rounds / workers // half of them and more find what they need
 	rng := harness.Rand(t)
 	for round := range rounds {
 		q.work(workers, n, rng, round < rounds-1)
