@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"k3fs/tenancy/oidc"
@@ -49,6 +51,15 @@ func shownSetting(key string, value any) string {
 
 // checkFiles reads the files that a start reads.
 func (c *Config) checkFiles() (err error) {
+	if _, e := c.loadMaster(); e != nil {
+		made := !exists(filepath.Join(c.Data, metaDir)) && !exists(filepath.Join(c.Data, nodeKeysFile)) // at the first start
+		if missing := errors.Is(e, fs.ErrNotExist); !missing || c.KeyService.Kind == "" && !made {
+			err = errors.Join(err, fmt.Errorf("master_key: %w", e))
+		}
+	}
+	if _, e := c.loadOldMaster(); e != nil {
+		err = errors.Join(err, fmt.Errorf("old_master_key: %w", e))
+	}
 	if c.Accounts != "" {
 		if _, e := readAccounts(c.Accounts); e != nil {
 			err = errors.Join(err, fmt.Errorf("accounts: %w", e))

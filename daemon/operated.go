@@ -21,7 +21,7 @@ type operated struct{ d *Daemon }
 func (o operated) Status() *adminv1.GetStatusResponse {
 	d := o.d
 	s := &adminv1.GetStatusResponse{Version: d.version, Started: timestamppb.New(d.started), Ready: true,
-		S3Address: address(d.s3At), MountPoint: d.cfg.Mount.Point}
+		S3Address: address(d.s3At), S3Tls: d.certificate != nil, MountPoint: d.cfg.Mount.Point}
 	if err := d.health.Ready(); err != nil {
 		s.Ready, s.Reason = false, err.Error()
 	}

@@ -158,6 +158,7 @@ func (t *Tenancy) grant(ctx context.Context, p Principal, n NewSession, may func
 		return Session{}, err
 	}
 	who, err := t.ticketPrincipal(&k)
+	t.sessions.note(&k, now)
 	return Session{AccessKey: k.accessKey, Secret: k.secret, Token: token, Expires: k.expires, Principal: who}, err
 }
 
@@ -336,6 +337,7 @@ func (t *Tenancy) authenticateSession(ctx context.Context, accessKey, token stri
 	if err != nil {
 		return "", Principal{}, err
 	}
+	t.sessions.note(k, t.now())
 	return k.secret, who, nil
 }
 

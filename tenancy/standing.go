@@ -153,6 +153,7 @@ func (t *Tenancy) recall(ctx context.Context, c *change) error {
 		switch h := t.houses[id]; {
 		case !ok:
 			delete(t.houses, id)
+			t.limits.Delete(id)
 		case h == nil:
 			t.houses[id] = &house{status: one.Status, members: map[string]*member{}, policies: map[string]*policy.Document{}}
 		default:

@@ -112,6 +112,8 @@ type Tenancy struct {
 
 	readOnly atomic.Bool // as the record says
 
+	sessions seenSessions
+
 	changing sync.Mutex
 
 	mu       sync.RWMutex

@@ -138,7 +138,7 @@ func (c *change) deleteTenant(id TenantID, empty func(r metastore.Reader, id Ten
 	for _, name := range shares {
 		err = errors.Join(err, c.Delete(shareKey(id, name)))
 	}
-	failed = errors.Join(failed, more2)
+	failed = errors.Join(failed, more2, c.Delete(limitsKey(id)))
 	c.tenants[id], c.signing[id] = true, true
 	failed = errors.Join(failed, more)
 	return errors.Join(err, failed, c.Delete(tenantKey(id)), c.Delete(tenantNameKey(one.Name)))

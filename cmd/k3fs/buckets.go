@@ -15,7 +15,7 @@ import (
 func newBucket() *cobra.Command {
 	a := &api{}
 	cmd := group("bucket", "make buckets, and say by which rules they are kept", "",
-		newBucketCreate(a), newBucketList(a), newBucketShow(a), newBucketVersioning(a), newBucketLock(a), newBucketPolicy(a), newBucketDelete(a))
+		newBucketCreate(a), newBucketList(a), newBucketShow(a), newBucketVersioning(a), newBucketLock(a), newBucketPolicy(a), newBucketCORS(a), newBucketDelete(a))
 	a.flags(cmd)
 	return cmd
 }

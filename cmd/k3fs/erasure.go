@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -27,9 +29,14 @@ func showReport(a *api, cmd *cobra.Command, r *adminv1.ErasureReport) error {
 }
 
 func newTenantErase(a *api) *cobra.Command {
-	r := &adminv1.EraseTenantRequest{}
+	r, yes := &adminv1.EraseTenantRequest{}, false
 	cmd := a.verb("erase NAME", "destroy the keys of a suspended tenant, and so all its data, for good", exactly(1, "the name of a tenant"), func(cmd *cobra.Command, s *services, args []string) error {
 		r.Tenant = args[0]
+		if !r.DryRun && !yes {
+			if err := confirmed(cmd, "This destroys all data of tenant "+r.Tenant+" for good.", r.Tenant); err != nil {
+				return err
+			}
+		}
 		answer, err := call(cmd.Context(), s.tenants.EraseTenant, r)
 		if err != nil {
 			return err
@@ -39,8 +46,22 @@ func newTenantErase(a *api) *cobra.Command {
 	cmd.Long = `Nobody can read any of the tenant's data from then on, wherever copies are. It is refused while locks or holds are in
 force; who must pass over them asks with "k3fs tenant erasure request".`
 	cmd.Flags().BoolVar(&r.DryRun, "dry-run", false, "only count what would be erased, and what is held")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask for the tenant's name; for scripts")
 	cmd.Flags().BoolVar(&r.BypassGovernance, "bypass-governance", false, "pass over retention in GOVERNANCE mode")
 	return cmd
+}
+
+// confirmed asks who sits at the terminal to type a name.
+func confirmed(cmd *cobra.Command, what, name string) error {
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s Type its name to go on: ", printable(what))
+	line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 1024)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if strings.TrimSpace(line) != name {
+		return usageError{fmt.Errorf("not confirmed, and nothing was done: type %s, or give --yes in a script", name)}
+	}
+	return nil
 }
 
 func newErasure(a *api) *cobra.Command {

@@ -92,7 +92,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newConfig(), newMount(), newUmount(), newLogin(), newContext(), newStatus(), newTenant(), newAccount(), newKey(), newPolicy(), newBucket(), newObject(), newHold(), newAudit(), newClock(), newQuota(), newUsage(), newMaintenance(), newFsck(), newRestore(), newMan(), newVersion())
+	root.AddCommand(newServe(), newConfig(), newMount(), newUmount(), newLogin(), newContext(), newStatus(), newTenant(), newAccount(), newKey(), newPolicy(), newBucket(), newObject(), newHold(), newSession(), newMounts(), newAudit(), newClock(), newQuota(), newUsage(), newMaintenance(), newFsck(), newRestore(), newMan(), newVersion())
 	return root
 }
 

@@ -82,6 +82,9 @@ func (a *api) s3URL(ctx context.Context, s *services) (string, error) {
 	if who.S3Address == "" {
 		return "", errors.New("the store has no S3 endpoint, which a link needs")
 	}
+	if who.S3Tls {
+		return "https://" + who.S3Address, nil
+	}
 	return "http://" + who.S3Address, nil
 }
 

@@ -13,7 +13,7 @@ func newTenant() *cobra.Command {
 	cmd := group("tenant", "make, list and suspend tenants (for who operates the store)",
 		`A tenant is an organisation whose data no other sees: it has accounts, buckets, keys and quotas of its own.`,
 		newTenantCreate(a), newTenantList(a), newTenantShow(a), newTenantUpdate(a), newTenantReset(a),
-		newTenantErase(a), newErasure(a), newRetentionCap(a))
+		newTenantErase(a), newErasure(a), newRetentionCap(a), newTenantLimits(a))
 	a.flags(cmd)
 	return cmd
 }

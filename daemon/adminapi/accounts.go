@@ -21,8 +21,9 @@ func (s accounts) WhoAmI(ctx context.Context, _ *connect.Request[adminv1.WhoAmIR
 	if err != nil {
 		return nil, err
 	}
+	node := s.o.Node.Status()
 	return connect.NewResponse(&adminv1.WhoAmIResponse{Tenant: t.Name, Account: who.Account, AccessKey: who.AccessKey, Root: who.Root,
-		S3Address: s.o.Node.Status().GetS3Address()}), nil
+		S3Address: node.GetS3Address(), S3Tls: node.GetS3Tls()}), nil
 }
 
 func shownAccount(a tenancy.Account) *adminv1.Account {
@@ -177,4 +178,27 @@ func (s accounts) DeleteAccessKey(ctx context.Context, r *connect.Request[adminv
 	}
 	s.note(ctx, "access key deleted", "access_key", r.Msg.GetId())
 	return connect.NewResponse(&adminv1.DeleteAccessKeyResponse{}), nil
+}
+
+// ListSessions implements AccountService.
+func (s accounts) ListSessions(ctx context.Context, r *connect.Request[adminv1.ListSessionsRequest]) (*connect.Response[adminv1.ListSessionsResponse], error) {
+	all, err := s.admin(ctx).Sessions(ctx, r.Msg.GetAccount())
+	if err != nil {
+		return nil, err
+	}
+	answer := &adminv1.ListSessionsResponse{}
+	for _, one := range all {
+		answer.Sessions = append(answer.Sessions, &adminv1.Session{AccessKey: one.AccessKey, Name: one.Name, Account: one.Account, By: one.By,
+			Role: string(one.Role), Issued: timestamp(one.Issued), Expires: timestamp(one.Expires)})
+	}
+	return connect.NewResponse(answer), nil
+}
+
+// EndSessions implements AccountService.
+func (s accounts) EndSessions(ctx context.Context, r *connect.Request[adminv1.EndSessionsRequest]) (*connect.Response[adminv1.EndSessionsResponse], error) {
+	if err := s.admin(ctx).EndSessions(ctx, r.Msg.GetAccount()); err != nil {
+		return nil, err
+	}
+	s.note(ctx, "all sessions of an account were ended", "account", r.Msg.GetAccount())
+	return connect.NewResponse(&adminv1.EndSessionsResponse{}), nil
 }

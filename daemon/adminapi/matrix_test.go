@@ -60,6 +60,9 @@ var matrix = map[string]row{
 	"AccountService.UpdateAccessKey": {"A", `{"id":"NOBODYSKEY"}`},
 	"AccountService.DeleteAccessKey": {"A", `{"id":"NOBODYSKEY"}`},
 
+	"AccountService.ListSessions": {"AOU", `{}`},
+	"AccountService.EndSessions":  {"AO", `{"account":"nobody"}`},
+
 	"PolicyService.PutPolicy":    {"A", `{"name":"p","document":"{}"}`},
 	"PolicyService.GetPolicy":    {"AOU", `{"name":"p"}`},
 	"PolicyService.ListPolicies": {"AOU", `{}`},
@@ -75,6 +78,8 @@ var matrix = map[string]row{
 	"BucketService.GetBucketPolicy":     {"AOWRU", `{"name":"MINE"}`},
 	"BucketService.PutBucketPolicy":     {"A", `{"name":"MINE","policy":"{}"}`},
 	"BucketService.DeleteBucketPolicy":  {"A", `{"name":"MINE"}`},
+	"BucketService.GetBucketCORS":       {"AOWRU", `{"name":"MINE"}`},
+	"BucketService.SetBucketCORS":       {"AW", `{"name":"MINE"}`},
 	"BucketService.DeleteBucket":        {"AW", `{"name":"MINE"}`},
 
 	"ObjectService.ListObjects":    {"AWRU", `{"bucket":"MINE"}`},
@@ -100,6 +105,8 @@ var matrix = map[string]row{
 	"UsageService.ListQuotas":     {"AOWRU", `{}`},
 	"UsageService.SetQuota":       {"A", `{"bucket":"MINE"}`},
 	"UsageService.SetTenantQuota": {"O", `{"tenant":"nobody"}`},
+	"UsageService.GetRateLimits":  {"AOWRU", `{}`},
+	"UsageService.SetRateLimits":  {"O", `{"tenant":"nobody"}`},
 
 	"KeyService.RotateTenantKey": {"A", `{}`},
 	"KeyService.GetTenantKey":    {"A", `{}`},

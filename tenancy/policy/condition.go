@@ -97,18 +97,36 @@ var keys = strings.Fields(`accessgrantsinstancearn accesspointnetworkorigin auth
 	x-amz-metadata-directive x-amz-object-ownership x-amz-server-side-encryption x-amz-server-side-encryption-aws-kms-key-id
 	x-amz-server-side-encryption-customer-algorithm x-amz-storage-class x-amz-website-redirect-location`)
 
+// globalKeys are those of all services ("AWS global condition context keys" in the IAM user guide), without "aws:". Most are
+// never there in a request here; they are known, so that policies that were written for AWS can be set.
+var globalKeys = strings.Fields(`assumedroot calledvia calledviafirst calledvialast chatbotsourcearn currenttime ec2instancesourceprivateipv4
+	ec2instancesourcevpc epochtime federatedprovider multifactorauthage multifactorauthpresent principalaccount principalarn principalisawsservice
+	principalorgid principalorgpaths principalservicename principalservicenameslist principaltag/ principaltype referer requestedregion requesttag/
+	resourceaccount resourceorgid resourceorgpaths resourcetag/ securetransport sourceaccount sourcearn sourceidentity sourceip sourceorgid
+	sourceorgpaths sourcevpc sourcevpcarn sourcevpce tagkeys tokenissuetime useragent userid username viaawsservice vpceaccount vpceorgid
+	vpceorgpaths vpcsourceip`)
+
+// knownKey reports whether there is such a key, in lower case. Of "k3fs:" there may be any.
 func knownKey(key string) bool {
-	name, tag, tagged := strings.Cut(strings.TrimPrefix(key, "s3:"), "/")
+	prefix, name, _ := strings.Cut(key, ":")
+	name, tag, tagged := strings.Cut(name, "/")
 	if tagged {
 		name += "/"
 	}
-	return slices.Contains(keys, name) && (!tagged || tag != "")
+	switch {
+	case name == "" || tagged && tag == "":
+		return false
+	case prefix == "aws":
+		return slices.Contains(globalKeys, name)
+	case prefix == "s3":
+		return slices.Contains(keys, name)
+	}
+	return prefix == "k3fs"
 }
 
 func parseCondition(operator, key string, raw json.RawMessage) (c condition, err error) {
 	c.key = fold(key)
-	prefix, _, _ := strings.Cut(c.key, ":")
-	if prefix != "aws" && prefix != "s3" && prefix != "k3fs" || len(c.key) == len(prefix) || prefix == "s3" && !knownKey(c.key) {
+	if !knownKey(c.key) {
 		return c, bad("Policy has an invalid condition key")
 	}
 	if c.wanted, err = texts(raw, true); err != nil {

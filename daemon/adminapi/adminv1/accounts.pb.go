@@ -68,7 +68,9 @@ type WhoAmIResponse struct {
 	// The tenant's root account, or the host's administrator in its place.
 	Root bool `protobuf:"varint,4,opt,name=root,proto3" json:"root,omitempty"`
 	// The address that the S3 endpoint listens at, or empty.
-	S3Address     string `protobuf:"bytes,5,opt,name=s3_address,json=s3Address,proto3" json:"s3_address,omitempty"`
+	S3Address string `protobuf:"bytes,5,opt,name=s3_address,json=s3Address,proto3" json:"s3_address,omitempty"`
+	// The S3 endpoint speaks TLS.
+	S3Tls         bool `protobuf:"varint,6,opt,name=s3_tls,json=s3Tls,proto3" json:"s3_tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -136,6 +138,13 @@ func (x *WhoAmIResponse) GetS3Address() string {
 		return x.S3Address
 	}
 	return ""
+}
+
+func (x *WhoAmIResponse) GetS3Tls() bool {
+	if x != nil {
+		return x.S3Tls
+	}
+	return false
 }
 
 // Account is who works with a tenant's data: a person or a program.
@@ -1910,12 +1919,277 @@ func (*DetachPolicyResponse) Descriptor() ([]byte, []int) {
 	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{36}
 }
 
+// Session is temporary credentials, without what makes them work.
+type Session struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AccessKey string                 `protobuf:"bytes,1,opt,name=access_key,json=accessKey,proto3" json:"access_key,omitempty"`
+	// The one that its maker gave it.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// As whom it acts, and who asked for it.
+	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
+	By      string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	// A built-in role that narrows it; empty: none.
+	Role          string                 `protobuf:"bytes,5,opt,name=role,proto3" json:"role,omitempty"`
+	Issued        *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=issued,proto3" json:"issued,omitempty"`
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Session) GetAccessKey() string {
+	if x != nil {
+		return x.AccessKey
+	}
+	return ""
+}
+
+func (x *Session) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Session) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Session) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Session) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Session) GetIssued() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Issued
+	}
+	return nil
+}
+
+func (x *Session) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+type ListSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of this account; empty: of all.
+	Account       string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ListSessionsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+type ListSessionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sessions      []*Session             `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsResponse) Reset() {
+	*x = ListSessionsResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsResponse) ProtoMessage() {}
+
+func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ListSessionsResponse) GetSessions() []*Session {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+type EndSessionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Account       string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndSessionsRequest) Reset() {
+	*x = EndSessionsRequest{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndSessionsRequest) ProtoMessage() {}
+
+func (x *EndSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndSessionsRequest.ProtoReflect.Descriptor instead.
+func (*EndSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *EndSessionsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+type EndSessionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndSessionsResponse) Reset() {
+	*x = EndSessionsResponse{}
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndSessionsResponse) ProtoMessage() {}
+
+func (x *EndSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_accounts_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndSessionsResponse.ProtoReflect.Descriptor instead.
+func (*EndSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_accounts_proto_rawDescGZIP(), []int{41}
+}
+
 var File_k3fs_admin_v1_accounts_proto protoreflect.FileDescriptor
 
 const file_k3fs_admin_v1_accounts_proto_rawDesc = "" +
 	"\n" +
 	"\x1ck3fs/admin/v1/accounts.proto\x12\rk3fs.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ek3fs/admin/v1/permission.proto\x1a\x1bk3fs/admin/v1/tenants.proto\"\x0f\n" +
-	"\rWhoAmIRequest\"\x94\x01\n" +
+	"\rWhoAmIRequest\"\xab\x01\n" +
 	"\x0eWhoAmIResponse\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12\x1d\n" +
@@ -1923,7 +2197,8 @@ const file_k3fs_admin_v1_accounts_proto_rawDesc = "" +
 	"access_key\x18\x03 \x01(\tR\taccessKey\x12\x12\n" +
 	"\x04root\x18\x04 \x01(\bR\x04root\x12\x1d\n" +
 	"\n" +
-	"s3_address\x18\x05 \x01(\tR\ts3Address\"\xe9\x01\n" +
+	"s3_address\x18\x05 \x01(\tR\ts3Address\x12\x15\n" +
+	"\x06s3_tls\x18\x06 \x01(\bR\x05s3Tls\"\xe9\x01\n" +
 	"\aAccount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04root\x18\x02 \x01(\bR\x04root\x12\x12\n" +
@@ -2028,8 +2303,23 @@ const file_k3fs_admin_v1_accounts_proto_rawDesc = "" +
 	"\x13DetachPolicyRequest\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\"\x16\n" +
-	"\x14DetachPolicyResponse2\xc3\n" +
+	"\x14DetachPolicyResponse\"\xe4\x01\n" +
+	"\aSession\x12\x1d\n" +
 	"\n" +
+	"access_key\x18\x01 \x01(\tR\taccessKey\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aaccount\x18\x03 \x01(\tR\aaccount\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x12\n" +
+	"\x04role\x18\x05 \x01(\tR\x04role\x122\n" +
+	"\x06issued\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06issued\x124\n" +
+	"\aexpires\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"/\n" +
+	"\x13ListSessionsRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"J\n" +
+	"\x14ListSessionsResponse\x122\n" +
+	"\bsessions\x18\x01 \x03(\v2\x16.k3fs.admin.v1.SessionR\bsessions\".\n" +
+	"\x12EndSessionsRequest\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"\x15\n" +
+	"\x13EndSessionsResponse2\xac\f\n" +
 	"\x0eAccountService\x12]\n" +
 	"\x06WhoAmI\x12\x1c.k3fs.admin.v1.WhoAmIRequest\x1a\x1d.k3fs.admin.v1.WhoAmIResponse\"\x16\xea\xc7\x18\x0f\n" +
 	"\vk3fs:WhoAmI\x10\x04\x90\x02\x01\x12v\n" +
@@ -2053,7 +2343,11 @@ const file_k3fs_admin_v1_accounts_proto_rawDesc = "" +
 	"\x0fUpdateAccessKey\x12%.k3fs.admin.v1.UpdateAccessKeyRequest\x1a&.k3fs.admin.v1.UpdateAccessKeyResponse\"\x1f\xea\xc7\x18\x18\n" +
 	"\x14k3fs:UpdateAccessKey\x10\x01\x90\x02\x02\x12~\n" +
 	"\x0fDeleteAccessKey\x12%.k3fs.admin.v1.DeleteAccessKeyRequest\x1a&.k3fs.admin.v1.DeleteAccessKeyResponse\"\x1c\xea\xc7\x18\x18\n" +
-	"\x14k3fs:DeleteAccessKey\x10\x012\xbe\x05\n" +
+	"\x14k3fs:DeleteAccessKey\x10\x01\x12u\n" +
+	"\fListSessions\x12\".k3fs.admin.v1.ListSessionsRequest\x1a#.k3fs.admin.v1.ListSessionsResponse\"\x1c\xea\xc7\x18\x15\n" +
+	"\x11k3fs:ListSessions\x10\x01\x90\x02\x01\x12p\n" +
+	"\vEndSessions\x12!.k3fs.admin.v1.EndSessionsRequest\x1a\".k3fs.admin.v1.EndSessionsResponse\"\x1a\xea\xc7\x18\x13\n" +
+	"\x0fk3fs:EndSession\x10\x01\x90\x02\x022\xbe\x05\n" +
 	"\rPolicyService\x12i\n" +
 	"\tPutPolicy\x12\x1f.k3fs.admin.v1.PutPolicyRequest\x1a .k3fs.admin.v1.PutPolicyResponse\"\x19\xea\xc7\x18\x12\n" +
 	"\x0ek3fs:PutPolicy\x10\x01\x90\x02\x02\x12i\n" +
@@ -2080,7 +2374,7 @@ func file_k3fs_admin_v1_accounts_proto_rawDescGZIP() []byte {
 	return file_k3fs_admin_v1_accounts_proto_rawDescData
 }
 
-var file_k3fs_admin_v1_accounts_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_k3fs_admin_v1_accounts_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_k3fs_admin_v1_accounts_proto_goTypes = []any{
 	(*WhoAmIRequest)(nil),           // 0: k3fs.admin.v1.WhoAmIRequest
 	(*WhoAmIResponse)(nil),          // 1: k3fs.admin.v1.WhoAmIResponse
@@ -2119,73 +2413,85 @@ var file_k3fs_admin_v1_accounts_proto_goTypes = []any{
 	(*AttachPolicyResponse)(nil),    // 34: k3fs.admin.v1.AttachPolicyResponse
 	(*DetachPolicyRequest)(nil),     // 35: k3fs.admin.v1.DetachPolicyRequest
 	(*DetachPolicyResponse)(nil),    // 36: k3fs.admin.v1.DetachPolicyResponse
-	(*timestamppb.Timestamp)(nil),   // 37: google.protobuf.Timestamp
-	(*Credentials)(nil),             // 38: k3fs.admin.v1.Credentials
-	(*durationpb.Duration)(nil),     // 39: google.protobuf.Duration
+	(*Session)(nil),                 // 37: k3fs.admin.v1.Session
+	(*ListSessionsRequest)(nil),     // 38: k3fs.admin.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),    // 39: k3fs.admin.v1.ListSessionsResponse
+	(*EndSessionsRequest)(nil),      // 40: k3fs.admin.v1.EndSessionsRequest
+	(*EndSessionsResponse)(nil),     // 41: k3fs.admin.v1.EndSessionsResponse
+	(*timestamppb.Timestamp)(nil),   // 42: google.protobuf.Timestamp
+	(*Credentials)(nil),             // 43: k3fs.admin.v1.Credentials
+	(*durationpb.Duration)(nil),     // 44: google.protobuf.Duration
 }
 var file_k3fs_admin_v1_accounts_proto_depIdxs = []int32{
-	37, // 0: k3fs.admin.v1.Account.created:type_name -> google.protobuf.Timestamp
-	37, // 1: k3fs.admin.v1.Account.expires:type_name -> google.protobuf.Timestamp
-	37, // 2: k3fs.admin.v1.CreateAccountRequest.expires:type_name -> google.protobuf.Timestamp
+	42, // 0: k3fs.admin.v1.Account.created:type_name -> google.protobuf.Timestamp
+	42, // 1: k3fs.admin.v1.Account.expires:type_name -> google.protobuf.Timestamp
+	42, // 2: k3fs.admin.v1.CreateAccountRequest.expires:type_name -> google.protobuf.Timestamp
 	2,  // 3: k3fs.admin.v1.CreateAccountResponse.account:type_name -> k3fs.admin.v1.Account
 	2,  // 4: k3fs.admin.v1.ListAccountsResponse.accounts:type_name -> k3fs.admin.v1.Account
 	2,  // 5: k3fs.admin.v1.GetAccountResponse.account:type_name -> k3fs.admin.v1.Account
-	37, // 6: k3fs.admin.v1.UpdateAccountRequest.expires:type_name -> google.protobuf.Timestamp
+	42, // 6: k3fs.admin.v1.UpdateAccountRequest.expires:type_name -> google.protobuf.Timestamp
 	2,  // 7: k3fs.admin.v1.UpdateAccountResponse.account:type_name -> k3fs.admin.v1.Account
-	37, // 8: k3fs.admin.v1.AccessKey.created:type_name -> google.protobuf.Timestamp
-	37, // 9: k3fs.admin.v1.AccessKey.expires:type_name -> google.protobuf.Timestamp
-	37, // 10: k3fs.admin.v1.AccessKey.previous_until:type_name -> google.protobuf.Timestamp
-	37, // 11: k3fs.admin.v1.AccessKey.last_used:type_name -> google.protobuf.Timestamp
-	37, // 12: k3fs.admin.v1.CreateAccessKeyRequest.expires:type_name -> google.protobuf.Timestamp
-	38, // 13: k3fs.admin.v1.CreateAccessKeyResponse.credentials:type_name -> k3fs.admin.v1.Credentials
+	42, // 8: k3fs.admin.v1.AccessKey.created:type_name -> google.protobuf.Timestamp
+	42, // 9: k3fs.admin.v1.AccessKey.expires:type_name -> google.protobuf.Timestamp
+	42, // 10: k3fs.admin.v1.AccessKey.previous_until:type_name -> google.protobuf.Timestamp
+	42, // 11: k3fs.admin.v1.AccessKey.last_used:type_name -> google.protobuf.Timestamp
+	42, // 12: k3fs.admin.v1.CreateAccessKeyRequest.expires:type_name -> google.protobuf.Timestamp
+	43, // 13: k3fs.admin.v1.CreateAccessKeyResponse.credentials:type_name -> k3fs.admin.v1.Credentials
 	13, // 14: k3fs.admin.v1.ListAccessKeysResponse.keys:type_name -> k3fs.admin.v1.AccessKey
-	39, // 15: k3fs.admin.v1.RotateAccessKeyRequest.overlap:type_name -> google.protobuf.Duration
-	38, // 16: k3fs.admin.v1.RotateAccessKeyResponse.credentials:type_name -> k3fs.admin.v1.Credentials
-	37, // 17: k3fs.admin.v1.UpdateAccessKeyRequest.expires:type_name -> google.protobuf.Timestamp
+	44, // 15: k3fs.admin.v1.RotateAccessKeyRequest.overlap:type_name -> google.protobuf.Duration
+	43, // 16: k3fs.admin.v1.RotateAccessKeyResponse.credentials:type_name -> k3fs.admin.v1.Credentials
+	42, // 17: k3fs.admin.v1.UpdateAccessKeyRequest.expires:type_name -> google.protobuf.Timestamp
 	13, // 18: k3fs.admin.v1.UpdateAccessKeyResponse.key:type_name -> k3fs.admin.v1.AccessKey
-	37, // 19: k3fs.admin.v1.Policy.updated:type_name -> google.protobuf.Timestamp
+	42, // 19: k3fs.admin.v1.Policy.updated:type_name -> google.protobuf.Timestamp
 	24, // 20: k3fs.admin.v1.PutPolicyResponse.policy:type_name -> k3fs.admin.v1.Policy
 	24, // 21: k3fs.admin.v1.GetPolicyResponse.policy:type_name -> k3fs.admin.v1.Policy
 	24, // 22: k3fs.admin.v1.ListPoliciesResponse.policies:type_name -> k3fs.admin.v1.Policy
-	0,  // 23: k3fs.admin.v1.AccountService.WhoAmI:input_type -> k3fs.admin.v1.WhoAmIRequest
-	3,  // 24: k3fs.admin.v1.AccountService.CreateAccount:input_type -> k3fs.admin.v1.CreateAccountRequest
-	5,  // 25: k3fs.admin.v1.AccountService.ListAccounts:input_type -> k3fs.admin.v1.ListAccountsRequest
-	7,  // 26: k3fs.admin.v1.AccountService.GetAccount:input_type -> k3fs.admin.v1.GetAccountRequest
-	9,  // 27: k3fs.admin.v1.AccountService.UpdateAccount:input_type -> k3fs.admin.v1.UpdateAccountRequest
-	11, // 28: k3fs.admin.v1.AccountService.DeleteAccount:input_type -> k3fs.admin.v1.DeleteAccountRequest
-	14, // 29: k3fs.admin.v1.AccountService.CreateAccessKey:input_type -> k3fs.admin.v1.CreateAccessKeyRequest
-	16, // 30: k3fs.admin.v1.AccountService.ListAccessKeys:input_type -> k3fs.admin.v1.ListAccessKeysRequest
-	18, // 31: k3fs.admin.v1.AccountService.RotateAccessKey:input_type -> k3fs.admin.v1.RotateAccessKeyRequest
-	20, // 32: k3fs.admin.v1.AccountService.UpdateAccessKey:input_type -> k3fs.admin.v1.UpdateAccessKeyRequest
-	22, // 33: k3fs.admin.v1.AccountService.DeleteAccessKey:input_type -> k3fs.admin.v1.DeleteAccessKeyRequest
-	25, // 34: k3fs.admin.v1.PolicyService.PutPolicy:input_type -> k3fs.admin.v1.PutPolicyRequest
-	27, // 35: k3fs.admin.v1.PolicyService.GetPolicy:input_type -> k3fs.admin.v1.GetPolicyRequest
-	29, // 36: k3fs.admin.v1.PolicyService.ListPolicies:input_type -> k3fs.admin.v1.ListPoliciesRequest
-	31, // 37: k3fs.admin.v1.PolicyService.DeletePolicy:input_type -> k3fs.admin.v1.DeletePolicyRequest
-	33, // 38: k3fs.admin.v1.PolicyService.AttachPolicy:input_type -> k3fs.admin.v1.AttachPolicyRequest
-	35, // 39: k3fs.admin.v1.PolicyService.DetachPolicy:input_type -> k3fs.admin.v1.DetachPolicyRequest
-	1,  // 40: k3fs.admin.v1.AccountService.WhoAmI:output_type -> k3fs.admin.v1.WhoAmIResponse
-	4,  // 41: k3fs.admin.v1.AccountService.CreateAccount:output_type -> k3fs.admin.v1.CreateAccountResponse
-	6,  // 42: k3fs.admin.v1.AccountService.ListAccounts:output_type -> k3fs.admin.v1.ListAccountsResponse
-	8,  // 43: k3fs.admin.v1.AccountService.GetAccount:output_type -> k3fs.admin.v1.GetAccountResponse
-	10, // 44: k3fs.admin.v1.AccountService.UpdateAccount:output_type -> k3fs.admin.v1.UpdateAccountResponse
-	12, // 45: k3fs.admin.v1.AccountService.DeleteAccount:output_type -> k3fs.admin.v1.DeleteAccountResponse
-	15, // 46: k3fs.admin.v1.AccountService.CreateAccessKey:output_type -> k3fs.admin.v1.CreateAccessKeyResponse
-	17, // 47: k3fs.admin.v1.AccountService.ListAccessKeys:output_type -> k3fs.admin.v1.ListAccessKeysResponse
-	19, // 48: k3fs.admin.v1.AccountService.RotateAccessKey:output_type -> k3fs.admin.v1.RotateAccessKeyResponse
-	21, // 49: k3fs.admin.v1.AccountService.UpdateAccessKey:output_type -> k3fs.admin.v1.UpdateAccessKeyResponse
-	23, // 50: k3fs.admin.v1.AccountService.DeleteAccessKey:output_type -> k3fs.admin.v1.DeleteAccessKeyResponse
-	26, // 51: k3fs.admin.v1.PolicyService.PutPolicy:output_type -> k3fs.admin.v1.PutPolicyResponse
-	28, // 52: k3fs.admin.v1.PolicyService.GetPolicy:output_type -> k3fs.admin.v1.GetPolicyResponse
-	30, // 53: k3fs.admin.v1.PolicyService.ListPolicies:output_type -> k3fs.admin.v1.ListPoliciesResponse
-	32, // 54: k3fs.admin.v1.PolicyService.DeletePolicy:output_type -> k3fs.admin.v1.DeletePolicyResponse
-	34, // 55: k3fs.admin.v1.PolicyService.AttachPolicy:output_type -> k3fs.admin.v1.AttachPolicyResponse
-	36, // 56: k3fs.admin.v1.PolicyService.DetachPolicy:output_type -> k3fs.admin.v1.DetachPolicyResponse
-	40, // [40:57] is the sub-list for method output_type
-	23, // [23:40] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	42, // 23: k3fs.admin.v1.Session.issued:type_name -> google.protobuf.Timestamp
+	42, // 24: k3fs.admin.v1.Session.expires:type_name -> google.protobuf.Timestamp
+	37, // 25: k3fs.admin.v1.ListSessionsResponse.sessions:type_name -> k3fs.admin.v1.Session
+	0,  // 26: k3fs.admin.v1.AccountService.WhoAmI:input_type -> k3fs.admin.v1.WhoAmIRequest
+	3,  // 27: k3fs.admin.v1.AccountService.CreateAccount:input_type -> k3fs.admin.v1.CreateAccountRequest
+	5,  // 28: k3fs.admin.v1.AccountService.ListAccounts:input_type -> k3fs.admin.v1.ListAccountsRequest
+	7,  // 29: k3fs.admin.v1.AccountService.GetAccount:input_type -> k3fs.admin.v1.GetAccountRequest
+	9,  // 30: k3fs.admin.v1.AccountService.UpdateAccount:input_type -> k3fs.admin.v1.UpdateAccountRequest
+	11, // 31: k3fs.admin.v1.AccountService.DeleteAccount:input_type -> k3fs.admin.v1.DeleteAccountRequest
+	14, // 32: k3fs.admin.v1.AccountService.CreateAccessKey:input_type -> k3fs.admin.v1.CreateAccessKeyRequest
+	16, // 33: k3fs.admin.v1.AccountService.ListAccessKeys:input_type -> k3fs.admin.v1.ListAccessKeysRequest
+	18, // 34: k3fs.admin.v1.AccountService.RotateAccessKey:input_type -> k3fs.admin.v1.RotateAccessKeyRequest
+	20, // 35: k3fs.admin.v1.AccountService.UpdateAccessKey:input_type -> k3fs.admin.v1.UpdateAccessKeyRequest
+	22, // 36: k3fs.admin.v1.AccountService.DeleteAccessKey:input_type -> k3fs.admin.v1.DeleteAccessKeyRequest
+	38, // 37: k3fs.admin.v1.AccountService.ListSessions:input_type -> k3fs.admin.v1.ListSessionsRequest
+	40, // 38: k3fs.admin.v1.AccountService.EndSessions:input_type -> k3fs.admin.v1.EndSessionsRequest
+	25, // 39: k3fs.admin.v1.PolicyService.PutPolicy:input_type -> k3fs.admin.v1.PutPolicyRequest
+	27, // 40: k3fs.admin.v1.PolicyService.GetPolicy:input_type -> k3fs.admin.v1.GetPolicyRequest
+	29, // 41: k3fs.admin.v1.PolicyService.ListPolicies:input_type -> k3fs.admin.v1.ListPoliciesRequest
+	31, // 42: k3fs.admin.v1.PolicyService.DeletePolicy:input_type -> k3fs.admin.v1.DeletePolicyRequest
+	33, // 43: k3fs.admin.v1.PolicyService.AttachPolicy:input_type -> k3fs.admin.v1.AttachPolicyRequest
+	35, // 44: k3fs.admin.v1.PolicyService.DetachPolicy:input_type -> k3fs.admin.v1.DetachPolicyRequest
+	1,  // 45: k3fs.admin.v1.AccountService.WhoAmI:output_type -> k3fs.admin.v1.WhoAmIResponse
+	4,  // 46: k3fs.admin.v1.AccountService.CreateAccount:output_type -> k3fs.admin.v1.CreateAccountResponse
+	6,  // 47: k3fs.admin.v1.AccountService.ListAccounts:output_type -> k3fs.admin.v1.ListAccountsResponse
+	8,  // 48: k3fs.admin.v1.AccountService.GetAccount:output_type -> k3fs.admin.v1.GetAccountResponse
+	10, // 49: k3fs.admin.v1.AccountService.UpdateAccount:output_type -> k3fs.admin.v1.UpdateAccountResponse
+	12, // 50: k3fs.admin.v1.AccountService.DeleteAccount:output_type -> k3fs.admin.v1.DeleteAccountResponse
+	15, // 51: k3fs.admin.v1.AccountService.CreateAccessKey:output_type -> k3fs.admin.v1.CreateAccessKeyResponse
+	17, // 52: k3fs.admin.v1.AccountService.ListAccessKeys:output_type -> k3fs.admin.v1.ListAccessKeysResponse
+	19, // 53: k3fs.admin.v1.AccountService.RotateAccessKey:output_type -> k3fs.admin.v1.RotateAccessKeyResponse
+	21, // 54: k3fs.admin.v1.AccountService.UpdateAccessKey:output_type -> k3fs.admin.v1.UpdateAccessKeyResponse
+	23, // 55: k3fs.admin.v1.AccountService.DeleteAccessKey:output_type -> k3fs.admin.v1.DeleteAccessKeyResponse
+	39, // 56: k3fs.admin.v1.AccountService.ListSessions:output_type -> k3fs.admin.v1.ListSessionsResponse
+	41, // 57: k3fs.admin.v1.AccountService.EndSessions:output_type -> k3fs.admin.v1.EndSessionsResponse
+	26, // 58: k3fs.admin.v1.PolicyService.PutPolicy:output_type -> k3fs.admin.v1.PutPolicyResponse
+	28, // 59: k3fs.admin.v1.PolicyService.GetPolicy:output_type -> k3fs.admin.v1.GetPolicyResponse
+	30, // 60: k3fs.admin.v1.PolicyService.ListPolicies:output_type -> k3fs.admin.v1.ListPoliciesResponse
+	32, // 61: k3fs.admin.v1.PolicyService.DeletePolicy:output_type -> k3fs.admin.v1.DeletePolicyResponse
+	34, // 62: k3fs.admin.v1.PolicyService.AttachPolicy:output_type -> k3fs.admin.v1.AttachPolicyResponse
+	36, // 63: k3fs.admin.v1.PolicyService.DetachPolicy:output_type -> k3fs.admin.v1.DetachPolicyResponse
+	45, // [45:64] is the sub-list for method output_type
+	26, // [26:45] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_k3fs_admin_v1_accounts_proto_init() }
@@ -2203,7 +2509,7 @@ func file_k3fs_admin_v1_accounts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_k3fs_admin_v1_accounts_proto_rawDesc), len(file_k3fs_admin_v1_accounts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -226,6 +226,272 @@ func (x *BucketLock) GetYears() int32 {
 	return 0
 }
 
+// CORSRule lets pages of some origins make some requests, as S3's.
+type CORSRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Each may have one "*".
+	AllowedOrigins []string `protobuf:"bytes,2,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
+	// GET, PUT, POST, DELETE or HEAD.
+	AllowedMethods []string `protobuf:"bytes,3,rep,name=allowed_methods,json=allowedMethods,proto3" json:"allowed_methods,omitempty"`
+	AllowedHeaders []string `protobuf:"bytes,4,rep,name=allowed_headers,json=allowedHeaders,proto3" json:"allowed_headers,omitempty"`
+	ExposeHeaders  []string `protobuf:"bytes,5,rep,name=expose_headers,json=exposeHeaders,proto3" json:"expose_headers,omitempty"`
+	// For so long a browser keeps the answer; not set: its own default.
+	MaxAgeSeconds *int32 `protobuf:"varint,6,opt,name=max_age_seconds,json=maxAgeSeconds,proto3,oneof" json:"max_age_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CORSRule) Reset() {
+	*x = CORSRule{}
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CORSRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CORSRule) ProtoMessage() {}
+
+func (x *CORSRule) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CORSRule.ProtoReflect.Descriptor instead.
+func (*CORSRule) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CORSRule) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CORSRule) GetAllowedOrigins() []string {
+	if x != nil {
+		return x.AllowedOrigins
+	}
+	return nil
+}
+
+func (x *CORSRule) GetAllowedMethods() []string {
+	if x != nil {
+		return x.AllowedMethods
+	}
+	return nil
+}
+
+func (x *CORSRule) GetAllowedHeaders() []string {
+	if x != nil {
+		return x.AllowedHeaders
+	}
+	return nil
+}
+
+func (x *CORSRule) GetExposeHeaders() []string {
+	if x != nil {
+		return x.ExposeHeaders
+	}
+	return nil
+}
+
+func (x *CORSRule) GetMaxAgeSeconds() int32 {
+	if x != nil && x.MaxAgeSeconds != nil {
+		return *x.MaxAgeSeconds
+	}
+	return 0
+}
+
+type GetBucketCORSRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBucketCORSRequest) Reset() {
+	*x = GetBucketCORSRequest{}
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBucketCORSRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBucketCORSRequest) ProtoMessage() {}
+
+func (x *GetBucketCORSRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBucketCORSRequest.ProtoReflect.Descriptor instead.
+func (*GetBucketCORSRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetBucketCORSRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type GetBucketCORSResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// None: no page of another origin may.
+	Rules         []*CORSRule `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBucketCORSResponse) Reset() {
+	*x = GetBucketCORSResponse{}
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBucketCORSResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBucketCORSResponse) ProtoMessage() {}
+
+func (x *GetBucketCORSResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBucketCORSResponse.ProtoReflect.Descriptor instead.
+func (*GetBucketCORSResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetBucketCORSResponse) GetRules() []*CORSRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+type SetBucketCORSRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// At most 100.
+	Rules         []*CORSRule `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBucketCORSRequest) Reset() {
+	*x = SetBucketCORSRequest{}
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBucketCORSRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBucketCORSRequest) ProtoMessage() {}
+
+func (x *SetBucketCORSRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBucketCORSRequest.ProtoReflect.Descriptor instead.
+func (*SetBucketCORSRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SetBucketCORSRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetBucketCORSRequest) GetRules() []*CORSRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+type SetBucketCORSResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBucketCORSResponse) Reset() {
+	*x = SetBucketCORSResponse{}
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBucketCORSResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBucketCORSResponse) ProtoMessage() {}
+
+func (x *SetBucketCORSResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBucketCORSResponse.ProtoReflect.Descriptor instead.
+func (*SetBucketCORSResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{6}
+}
+
 type CreateBucketRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -241,7 +507,7 @@ type CreateBucketRequest struct {
 
 func (x *CreateBucketRequest) Reset() {
 	*x = CreateBucketRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[2]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +519,7 @@ func (x *CreateBucketRequest) String() string {
 func (*CreateBucketRequest) ProtoMessage() {}
 
 func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[2]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +532,7 @@ func (x *CreateBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketRequest.ProtoReflect.Descriptor instead.
 func (*CreateBucketRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{2}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateBucketRequest) GetName() string {
@@ -306,7 +572,7 @@ type CreateBucketResponse struct {
 
 func (x *CreateBucketResponse) Reset() {
 	*x = CreateBucketResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[3]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -318,7 +584,7 @@ func (x *CreateBucketResponse) String() string {
 func (*CreateBucketResponse) ProtoMessage() {}
 
 func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[3]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -331,7 +597,7 @@ func (x *CreateBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateBucketResponse.ProtoReflect.Descriptor instead.
 func (*CreateBucketResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{3}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateBucketResponse) GetBucket() *Bucket {
@@ -355,7 +621,7 @@ type ListBucketsRequest struct {
 
 func (x *ListBucketsRequest) Reset() {
 	*x = ListBucketsRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[4]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +633,7 @@ func (x *ListBucketsRequest) String() string {
 func (*ListBucketsRequest) ProtoMessage() {}
 
 func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[4]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +646,7 @@ func (x *ListBucketsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsRequest.ProtoReflect.Descriptor instead.
 func (*ListBucketsRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{4}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListBucketsRequest) GetSearch() string {
@@ -415,7 +681,7 @@ type ListBucketsResponse struct {
 
 func (x *ListBucketsResponse) Reset() {
 	*x = ListBucketsResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[5]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -427,7 +693,7 @@ func (x *ListBucketsResponse) String() string {
 func (*ListBucketsResponse) ProtoMessage() {}
 
 func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[5]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -440,7 +706,7 @@ func (x *ListBucketsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBucketsResponse.ProtoReflect.Descriptor instead.
 func (*ListBucketsResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{5}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListBucketsResponse) GetBuckets() []*Bucket {
@@ -466,7 +732,7 @@ type GetBucketRequest struct {
 
 func (x *GetBucketRequest) Reset() {
 	*x = GetBucketRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[6]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +744,7 @@ func (x *GetBucketRequest) String() string {
 func (*GetBucketRequest) ProtoMessage() {}
 
 func (x *GetBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[6]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +757,7 @@ func (x *GetBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBucketRequest.ProtoReflect.Descriptor instead.
 func (*GetBucketRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{6}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetBucketRequest) GetName() string {
@@ -510,7 +776,7 @@ type GetBucketResponse struct {
 
 func (x *GetBucketResponse) Reset() {
 	*x = GetBucketResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[7]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +788,7 @@ func (x *GetBucketResponse) String() string {
 func (*GetBucketResponse) ProtoMessage() {}
 
 func (x *GetBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[7]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +801,7 @@ func (x *GetBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBucketResponse.ProtoReflect.Descriptor instead.
 func (*GetBucketResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{7}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetBucketResponse) GetBucket() *Bucket {
@@ -556,7 +822,7 @@ type SetBucketVersioningRequest struct {
 
 func (x *SetBucketVersioningRequest) Reset() {
 	*x = SetBucketVersioningRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[8]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -568,7 +834,7 @@ func (x *SetBucketVersioningRequest) String() string {
 func (*SetBucketVersioningRequest) ProtoMessage() {}
 
 func (x *SetBucketVersioningRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[8]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -581,7 +847,7 @@ func (x *SetBucketVersioningRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBucketVersioningRequest.ProtoReflect.Descriptor instead.
 func (*SetBucketVersioningRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{8}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetBucketVersioningRequest) GetName() string {
@@ -606,7 +872,7 @@ type SetBucketVersioningResponse struct {
 
 func (x *SetBucketVersioningResponse) Reset() {
 	*x = SetBucketVersioningResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[9]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +884,7 @@ func (x *SetBucketVersioningResponse) String() string {
 func (*SetBucketVersioningResponse) ProtoMessage() {}
 
 func (x *SetBucketVersioningResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[9]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +897,7 @@ func (x *SetBucketVersioningResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBucketVersioningResponse.ProtoReflect.Descriptor instead.
 func (*SetBucketVersioningResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{9}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{14}
 }
 
 type SetBucketLockRequest struct {
@@ -644,7 +910,7 @@ type SetBucketLockRequest struct {
 
 func (x *SetBucketLockRequest) Reset() {
 	*x = SetBucketLockRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[10]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -656,7 +922,7 @@ func (x *SetBucketLockRequest) String() string {
 func (*SetBucketLockRequest) ProtoMessage() {}
 
 func (x *SetBucketLockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[10]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -669,7 +935,7 @@ func (x *SetBucketLockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBucketLockRequest.ProtoReflect.Descriptor instead.
 func (*SetBucketLockRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{10}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetBucketLockRequest) GetName() string {
@@ -694,7 +960,7 @@ type SetBucketLockResponse struct {
 
 func (x *SetBucketLockResponse) Reset() {
 	*x = SetBucketLockResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[11]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +972,7 @@ func (x *SetBucketLockResponse) String() string {
 func (*SetBucketLockResponse) ProtoMessage() {}
 
 func (x *SetBucketLockResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[11]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +985,7 @@ func (x *SetBucketLockResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetBucketLockResponse.ProtoReflect.Descriptor instead.
 func (*SetBucketLockResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{11}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{16}
 }
 
 type GetBucketPolicyRequest struct {
@@ -731,7 +997,7 @@ type GetBucketPolicyRequest struct {
 
 func (x *GetBucketPolicyRequest) Reset() {
 	*x = GetBucketPolicyRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[12]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +1009,7 @@ func (x *GetBucketPolicyRequest) String() string {
 func (*GetBucketPolicyRequest) ProtoMessage() {}
 
 func (x *GetBucketPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[12]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +1022,7 @@ func (x *GetBucketPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBucketPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetBucketPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{12}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetBucketPolicyRequest) GetName() string {
@@ -776,7 +1042,7 @@ type GetBucketPolicyResponse struct {
 
 func (x *GetBucketPolicyResponse) Reset() {
 	*x = GetBucketPolicyResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[13]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +1054,7 @@ func (x *GetBucketPolicyResponse) String() string {
 func (*GetBucketPolicyResponse) ProtoMessage() {}
 
 func (x *GetBucketPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[13]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +1067,7 @@ func (x *GetBucketPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBucketPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetBucketPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{13}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetBucketPolicyResponse) GetPolicy() string {
@@ -822,7 +1088,7 @@ type PutBucketPolicyRequest struct {
 
 func (x *PutBucketPolicyRequest) Reset() {
 	*x = PutBucketPolicyRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[14]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +1100,7 @@ func (x *PutBucketPolicyRequest) String() string {
 func (*PutBucketPolicyRequest) ProtoMessage() {}
 
 func (x *PutBucketPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[14]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +1113,7 @@ func (x *PutBucketPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBucketPolicyRequest.ProtoReflect.Descriptor instead.
 func (*PutBucketPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{14}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PutBucketPolicyRequest) GetName() string {
@@ -872,7 +1138,7 @@ type PutBucketPolicyResponse struct {
 
 func (x *PutBucketPolicyResponse) Reset() {
 	*x = PutBucketPolicyResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[15]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +1150,7 @@ func (x *PutBucketPolicyResponse) String() string {
 func (*PutBucketPolicyResponse) ProtoMessage() {}
 
 func (x *PutBucketPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[15]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +1163,7 @@ func (x *PutBucketPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBucketPolicyResponse.ProtoReflect.Descriptor instead.
 func (*PutBucketPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{15}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{20}
 }
 
 type DeleteBucketPolicyRequest struct {
@@ -909,7 +1175,7 @@ type DeleteBucketPolicyRequest struct {
 
 func (x *DeleteBucketPolicyRequest) Reset() {
 	*x = DeleteBucketPolicyRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[16]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +1187,7 @@ func (x *DeleteBucketPolicyRequest) String() string {
 func (*DeleteBucketPolicyRequest) ProtoMessage() {}
 
 func (x *DeleteBucketPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[16]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1200,7 @@ func (x *DeleteBucketPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteBucketPolicyRequest.ProtoReflect.Descriptor instead.
 func (*DeleteBucketPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{16}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteBucketPolicyRequest) GetName() string {
@@ -952,7 +1218,7 @@ type DeleteBucketPolicyResponse struct {
 
 func (x *DeleteBucketPolicyResponse) Reset() {
 	*x = DeleteBucketPolicyResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[17]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1230,7 @@ func (x *DeleteBucketPolicyResponse) String() string {
 func (*DeleteBucketPolicyResponse) ProtoMessage() {}
 
 func (x *DeleteBucketPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[17]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1243,7 @@ func (x *DeleteBucketPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteBucketPolicyResponse.ProtoReflect.Descriptor instead.
 func (*DeleteBucketPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{17}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{22}
 }
 
 type DeleteBucketRequest struct {
@@ -989,7 +1255,7 @@ type DeleteBucketRequest struct {
 
 func (x *DeleteBucketRequest) Reset() {
 	*x = DeleteBucketRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[18]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1267,7 @@ func (x *DeleteBucketRequest) String() string {
 func (*DeleteBucketRequest) ProtoMessage() {}
 
 func (x *DeleteBucketRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[18]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1280,7 @@ func (x *DeleteBucketRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteBucketRequest.ProtoReflect.Descriptor instead.
 func (*DeleteBucketRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{18}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DeleteBucketRequest) GetName() string {
@@ -1032,7 +1298,7 @@ type DeleteBucketResponse struct {
 
 func (x *DeleteBucketResponse) Reset() {
 	*x = DeleteBucketResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[19]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1310,7 @@ func (x *DeleteBucketResponse) String() string {
 func (*DeleteBucketResponse) ProtoMessage() {}
 
 func (x *DeleteBucketResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[19]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1323,7 @@ func (x *DeleteBucketResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteBucketResponse.ProtoReflect.Descriptor instead.
 func (*DeleteBucketResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{19}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{24}
 }
 
 // Hold keeps data of its scope, those that come later included, as they are.
@@ -1084,7 +1350,7 @@ type Hold struct {
 
 func (x *Hold) Reset() {
 	*x = Hold{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[20]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1362,7 @@ func (x *Hold) String() string {
 func (*Hold) ProtoMessage() {}
 
 func (x *Hold) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[20]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1375,7 @@ func (x *Hold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hold.ProtoReflect.Descriptor instead.
 func (*Hold) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{20}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Hold) GetId() string {
@@ -1190,7 +1456,7 @@ type PlaceHoldRequest struct {
 
 func (x *PlaceHoldRequest) Reset() {
 	*x = PlaceHoldRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[21]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1468,7 @@ func (x *PlaceHoldRequest) String() string {
 func (*PlaceHoldRequest) ProtoMessage() {}
 
 func (x *PlaceHoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[21]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1481,7 @@ func (x *PlaceHoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceHoldRequest.ProtoReflect.Descriptor instead.
 func (*PlaceHoldRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{21}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PlaceHoldRequest) GetBucket() string {
@@ -1269,7 +1535,7 @@ type PlaceHoldResponse struct {
 
 func (x *PlaceHoldResponse) Reset() {
 	*x = PlaceHoldResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[22]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1547,7 @@ func (x *PlaceHoldResponse) String() string {
 func (*PlaceHoldResponse) ProtoMessage() {}
 
 func (x *PlaceHoldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[22]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1560,7 @@ func (x *PlaceHoldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceHoldResponse.ProtoReflect.Descriptor instead.
 func (*PlaceHoldResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{22}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PlaceHoldResponse) GetHold() *Hold {
@@ -1315,7 +1581,7 @@ type ReleaseHoldRequest struct {
 
 func (x *ReleaseHoldRequest) Reset() {
 	*x = ReleaseHoldRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[23]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1593,7 @@ func (x *ReleaseHoldRequest) String() string {
 func (*ReleaseHoldRequest) ProtoMessage() {}
 
 func (x *ReleaseHoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[23]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1606,7 @@ func (x *ReleaseHoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseHoldRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseHoldRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{23}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReleaseHoldRequest) GetId() string {
@@ -1365,7 +1631,7 @@ type ReleaseHoldResponse struct {
 
 func (x *ReleaseHoldResponse) Reset() {
 	*x = ReleaseHoldResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[24]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1643,7 @@ func (x *ReleaseHoldResponse) String() string {
 func (*ReleaseHoldResponse) ProtoMessage() {}
 
 func (x *ReleaseHoldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[24]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1656,7 @@ func (x *ReleaseHoldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseHoldResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseHoldResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{24}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{29}
 }
 
 type ListHoldsRequest struct {
@@ -1401,7 +1667,7 @@ type ListHoldsRequest struct {
 
 func (x *ListHoldsRequest) Reset() {
 	*x = ListHoldsRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[25]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1413,7 +1679,7 @@ func (x *ListHoldsRequest) String() string {
 func (*ListHoldsRequest) ProtoMessage() {}
 
 func (x *ListHoldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[25]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1426,7 +1692,7 @@ func (x *ListHoldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldsRequest.ProtoReflect.Descriptor instead.
 func (*ListHoldsRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{25}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{30}
 }
 
 type ListHoldsResponse struct {
@@ -1438,7 +1704,7 @@ type ListHoldsResponse struct {
 
 func (x *ListHoldsResponse) Reset() {
 	*x = ListHoldsResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[26]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1716,7 @@ func (x *ListHoldsResponse) String() string {
 func (*ListHoldsResponse) ProtoMessage() {}
 
 func (x *ListHoldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[26]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1729,7 @@ func (x *ListHoldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHoldsResponse.ProtoReflect.Descriptor instead.
 func (*ListHoldsResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{26}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListHoldsResponse) GetHolds() []*Hold {
@@ -1482,7 +1748,7 @@ type GetHoldRequest struct {
 
 func (x *GetHoldRequest) Reset() {
 	*x = GetHoldRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[27]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1760,7 @@ func (x *GetHoldRequest) String() string {
 func (*GetHoldRequest) ProtoMessage() {}
 
 func (x *GetHoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[27]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1773,7 @@ func (x *GetHoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHoldRequest.ProtoReflect.Descriptor instead.
 func (*GetHoldRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{27}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetHoldRequest) GetId() string {
@@ -1526,7 +1792,7 @@ type GetHoldResponse struct {
 
 func (x *GetHoldResponse) Reset() {
 	*x = GetHoldResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[28]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1538,7 +1804,7 @@ func (x *GetHoldResponse) String() string {
 func (*GetHoldResponse) ProtoMessage() {}
 
 func (x *GetHoldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[28]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1551,7 +1817,7 @@ func (x *GetHoldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHoldResponse.ProtoReflect.Descriptor instead.
 func (*GetHoldResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{28}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetHoldResponse) GetHold() *Hold {
@@ -1569,7 +1835,7 @@ type ReportHoldsRequest struct {
 
 func (x *ReportHoldsRequest) Reset() {
 	*x = ReportHoldsRequest{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[29]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +1847,7 @@ func (x *ReportHoldsRequest) String() string {
 func (*ReportHoldsRequest) ProtoMessage() {}
 
 func (x *ReportHoldsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[29]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1860,7 @@ func (x *ReportHoldsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportHoldsRequest.ProtoReflect.Descriptor instead.
 func (*ReportHoldsRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{29}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{34}
 }
 
 type ReportHoldsResponse struct {
@@ -1606,7 +1872,7 @@ type ReportHoldsResponse struct {
 
 func (x *ReportHoldsResponse) Reset() {
 	*x = ReportHoldsResponse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[30]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1884,7 @@ func (x *ReportHoldsResponse) String() string {
 func (*ReportHoldsResponse) ProtoMessage() {}
 
 func (x *ReportHoldsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[30]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1897,7 @@ func (x *ReportHoldsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportHoldsResponse.ProtoReflect.Descriptor instead.
 func (*ReportHoldsResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{30}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReportHoldsResponse) GetHolds() []*HoldUse {
@@ -1656,7 +1922,7 @@ type HoldUse struct {
 
 func (x *HoldUse) Reset() {
 	*x = HoldUse{}
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[31]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1934,7 @@ func (x *HoldUse) String() string {
 func (*HoldUse) ProtoMessage() {}
 
 func (x *HoldUse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[31]
+	mi := &file_k3fs_admin_v1_buckets_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1947,7 @@ func (x *HoldUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HoldUse.ProtoReflect.Descriptor instead.
 func (*HoldUse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{31}
+	return file_k3fs_admin_v1_buckets_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *HoldUse) GetHold() *Hold {
@@ -1731,7 +1997,23 @@ const file_k3fs_admin_v1_buckets_proto_rawDesc = "" +
 	"BucketLock\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x12\n" +
 	"\x04days\x18\x02 \x01(\x05R\x04days\x12\x14\n" +
-	"\x05years\x18\x03 \x01(\x05R\x05years\"u\n" +
+	"\x05years\x18\x03 \x01(\x05R\x05years\"\xfd\x01\n" +
+	"\bCORSRule\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
+	"\x0fallowed_origins\x18\x02 \x03(\tR\x0eallowedOrigins\x12'\n" +
+	"\x0fallowed_methods\x18\x03 \x03(\tR\x0eallowedMethods\x12'\n" +
+	"\x0fallowed_headers\x18\x04 \x03(\tR\x0eallowedHeaders\x12%\n" +
+	"\x0eexpose_headers\x18\x05 \x03(\tR\rexposeHeaders\x12+\n" +
+	"\x0fmax_age_seconds\x18\x06 \x01(\x05H\x00R\rmaxAgeSeconds\x88\x01\x01B\x12\n" +
+	"\x10_max_age_seconds\"*\n" +
+	"\x14GetBucketCORSRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"F\n" +
+	"\x15GetBucketCORSResponse\x12-\n" +
+	"\x05rules\x18\x01 \x03(\v2\x17.k3fs.admin.v1.CORSRuleR\x05rules\"Y\n" +
+	"\x14SetBucketCORSRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
+	"\x05rules\x18\x02 \x03(\v2\x17.k3fs.admin.v1.CORSRuleR\x05rules\"\x17\n" +
+	"\x15SetBucketCORSResponse\"u\n" +
 	"\x13CreateBucketRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
@@ -1821,7 +2103,8 @@ const file_k3fs_admin_v1_buckets_proto_rawDesc = "" +
 	"\x16VERSIONING_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10VERSIONING_NEVER\x10\x01\x12\x16\n" +
 	"\x12VERSIONING_ENABLED\x10\x02\x12\x18\n" +
-	"\x14VERSIONING_SUSPENDED\x10\x032\x82\t\n" +
+	"\x14VERSIONING_SUSPENDED\x10\x032\xf4\n" +
+	"\n" +
 	"\rBucketService\x12p\n" +
 	"\fCreateBucket\x12\".k3fs.admin.v1.CreateBucketRequest\x1a#.k3fs.admin.v1.CreateBucketResponse\"\x17\xea\xc7\x18\x13\n" +
 	"\x0fs3:CreateBucket\x10\x03\x12t\n" +
@@ -1838,7 +2121,11 @@ const file_k3fs_admin_v1_buckets_proto_rawDesc = "" +
 	"\x0fPutBucketPolicy\x12%.k3fs.admin.v1.PutBucketPolicyRequest\x1a&.k3fs.admin.v1.PutBucketPolicyResponse\"\x1d\xea\xc7\x18\x16\n" +
 	"\x12s3:PutBucketPolicy\x10\x03\x90\x02\x02\x12\x8b\x01\n" +
 	"\x12DeleteBucketPolicy\x12(.k3fs.admin.v1.DeleteBucketPolicyRequest\x1a).k3fs.admin.v1.DeleteBucketPolicyResponse\" \xea\xc7\x18\x19\n" +
-	"\x15s3:DeleteBucketPolicy\x10\x03\x90\x02\x02\x12p\n" +
+	"\x15s3:DeleteBucketPolicy\x10\x03\x90\x02\x02\x12w\n" +
+	"\rGetBucketCORS\x12#.k3fs.admin.v1.GetBucketCORSRequest\x1a$.k3fs.admin.v1.GetBucketCORSResponse\"\x1b\xea\xc7\x18\x14\n" +
+	"\x10s3:GetBucketCORS\x10\x03\x90\x02\x01\x12w\n" +
+	"\rSetBucketCORS\x12#.k3fs.admin.v1.SetBucketCORSRequest\x1a$.k3fs.admin.v1.SetBucketCORSResponse\"\x1b\xea\xc7\x18\x14\n" +
+	"\x10s3:PutBucketCORS\x10\x03\x90\x02\x02\x12p\n" +
 	"\fDeleteBucket\x12\".k3fs.admin.v1.DeleteBucketRequest\x1a#.k3fs.admin.v1.DeleteBucketResponse\"\x17\xea\xc7\x18\x13\n" +
 	"\x0fs3:DeleteBucket\x10\x032\xa6\x04\n" +
 	"\vHoldService\x12f\n" +
@@ -1866,96 +2153,107 @@ func file_k3fs_admin_v1_buckets_proto_rawDescGZIP() []byte {
 }
 
 var file_k3fs_admin_v1_buckets_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_k3fs_admin_v1_buckets_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_k3fs_admin_v1_buckets_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_k3fs_admin_v1_buckets_proto_goTypes = []any{
 	(Versioning)(0),                     // 0: k3fs.admin.v1.Versioning
 	(*Bucket)(nil),                      // 1: k3fs.admin.v1.Bucket
 	(*BucketLock)(nil),                  // 2: k3fs.admin.v1.BucketLock
-	(*CreateBucketRequest)(nil),         // 3: k3fs.admin.v1.CreateBucketRequest
-	(*CreateBucketResponse)(nil),        // 4: k3fs.admin.v1.CreateBucketResponse
-	(*ListBucketsRequest)(nil),          // 5: k3fs.admin.v1.ListBucketsRequest
-	(*ListBucketsResponse)(nil),         // 6: k3fs.admin.v1.ListBucketsResponse
-	(*GetBucketRequest)(nil),            // 7: k3fs.admin.v1.GetBucketRequest
-	(*GetBucketResponse)(nil),           // 8: k3fs.admin.v1.GetBucketResponse
-	(*SetBucketVersioningRequest)(nil),  // 9: k3fs.admin.v1.SetBucketVersioningRequest
-	(*SetBucketVersioningResponse)(nil), // 10: k3fs.admin.v1.SetBucketVersioningResponse
-	(*SetBucketLockRequest)(nil),        // 11: k3fs.admin.v1.SetBucketLockRequest
-	(*SetBucketLockResponse)(nil),       // 12: k3fs.admin.v1.SetBucketLockResponse
-	(*GetBucketPolicyRequest)(nil),      // 13: k3fs.admin.v1.GetBucketPolicyRequest
-	(*GetBucketPolicyResponse)(nil),     // 14: k3fs.admin.v1.GetBucketPolicyResponse
-	(*PutBucketPolicyRequest)(nil),      // 15: k3fs.admin.v1.PutBucketPolicyRequest
-	(*PutBucketPolicyResponse)(nil),     // 16: k3fs.admin.v1.PutBucketPolicyResponse
-	(*DeleteBucketPolicyRequest)(nil),   // 17: k3fs.admin.v1.DeleteBucketPolicyRequest
-	(*DeleteBucketPolicyResponse)(nil),  // 18: k3fs.admin.v1.DeleteBucketPolicyResponse
-	(*DeleteBucketRequest)(nil),         // 19: k3fs.admin.v1.DeleteBucketRequest
-	(*DeleteBucketResponse)(nil),        // 20: k3fs.admin.v1.DeleteBucketResponse
-	(*Hold)(nil),                        // 21: k3fs.admin.v1.Hold
-	(*PlaceHoldRequest)(nil),            // 22: k3fs.admin.v1.PlaceHoldRequest
-	(*PlaceHoldResponse)(nil),           // 23: k3fs.admin.v1.PlaceHoldResponse
-	(*ReleaseHoldRequest)(nil),          // 24: k3fs.admin.v1.ReleaseHoldRequest
-	(*ReleaseHoldResponse)(nil),         // 25: k3fs.admin.v1.ReleaseHoldResponse
-	(*ListHoldsRequest)(nil),            // 26: k3fs.admin.v1.ListHoldsRequest
-	(*ListHoldsResponse)(nil),           // 27: k3fs.admin.v1.ListHoldsResponse
-	(*GetHoldRequest)(nil),              // 28: k3fs.admin.v1.GetHoldRequest
-	(*GetHoldResponse)(nil),             // 29: k3fs.admin.v1.GetHoldResponse
-	(*ReportHoldsRequest)(nil),          // 30: k3fs.admin.v1.ReportHoldsRequest
-	(*ReportHoldsResponse)(nil),         // 31: k3fs.admin.v1.ReportHoldsResponse
-	(*HoldUse)(nil),                     // 32: k3fs.admin.v1.HoldUse
-	(*timestamppb.Timestamp)(nil),       // 33: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 34: google.protobuf.Duration
+	(*CORSRule)(nil),                    // 3: k3fs.admin.v1.CORSRule
+	(*GetBucketCORSRequest)(nil),        // 4: k3fs.admin.v1.GetBucketCORSRequest
+	(*GetBucketCORSResponse)(nil),       // 5: k3fs.admin.v1.GetBucketCORSResponse
+	(*SetBucketCORSRequest)(nil),        // 6: k3fs.admin.v1.SetBucketCORSRequest
+	(*SetBucketCORSResponse)(nil),       // 7: k3fs.admin.v1.SetBucketCORSResponse
+	(*CreateBucketRequest)(nil),         // 8: k3fs.admin.v1.CreateBucketRequest
+	(*CreateBucketResponse)(nil),        // 9: k3fs.admin.v1.CreateBucketResponse
+	(*ListBucketsRequest)(nil),          // 10: k3fs.admin.v1.ListBucketsRequest
+	(*ListBucketsResponse)(nil),         // 11: k3fs.admin.v1.ListBucketsResponse
+	(*GetBucketRequest)(nil),            // 12: k3fs.admin.v1.GetBucketRequest
+	(*GetBucketResponse)(nil),           // 13: k3fs.admin.v1.GetBucketResponse
+	(*SetBucketVersioningRequest)(nil),  // 14: k3fs.admin.v1.SetBucketVersioningRequest
+	(*SetBucketVersioningResponse)(nil), // 15: k3fs.admin.v1.SetBucketVersioningResponse
+	(*SetBucketLockRequest)(nil),        // 16: k3fs.admin.v1.SetBucketLockRequest
+	(*SetBucketLockResponse)(nil),       // 17: k3fs.admin.v1.SetBucketLockResponse
+	(*GetBucketPolicyRequest)(nil),      // 18: k3fs.admin.v1.GetBucketPolicyRequest
+	(*GetBucketPolicyResponse)(nil),     // 19: k3fs.admin.v1.GetBucketPolicyResponse
+	(*PutBucketPolicyRequest)(nil),      // 20: k3fs.admin.v1.PutBucketPolicyRequest
+	(*PutBucketPolicyResponse)(nil),     // 21: k3fs.admin.v1.PutBucketPolicyResponse
+	(*DeleteBucketPolicyRequest)(nil),   // 22: k3fs.admin.v1.DeleteBucketPolicyRequest
+	(*DeleteBucketPolicyResponse)(nil),  // 23: k3fs.admin.v1.DeleteBucketPolicyResponse
+	(*DeleteBucketRequest)(nil),         // 24: k3fs.admin.v1.DeleteBucketRequest
+	(*DeleteBucketResponse)(nil),        // 25: k3fs.admin.v1.DeleteBucketResponse
+	(*Hold)(nil),                        // 26: k3fs.admin.v1.Hold
+	(*PlaceHoldRequest)(nil),            // 27: k3fs.admin.v1.PlaceHoldRequest
+	(*PlaceHoldResponse)(nil),           // 28: k3fs.admin.v1.PlaceHoldResponse
+	(*ReleaseHoldRequest)(nil),          // 29: k3fs.admin.v1.ReleaseHoldRequest
+	(*ReleaseHoldResponse)(nil),         // 30: k3fs.admin.v1.ReleaseHoldResponse
+	(*ListHoldsRequest)(nil),            // 31: k3fs.admin.v1.ListHoldsRequest
+	(*ListHoldsResponse)(nil),           // 32: k3fs.admin.v1.ListHoldsResponse
+	(*GetHoldRequest)(nil),              // 33: k3fs.admin.v1.GetHoldRequest
+	(*GetHoldResponse)(nil),             // 34: k3fs.admin.v1.GetHoldResponse
+	(*ReportHoldsRequest)(nil),          // 35: k3fs.admin.v1.ReportHoldsRequest
+	(*ReportHoldsResponse)(nil),         // 36: k3fs.admin.v1.ReportHoldsResponse
+	(*HoldUse)(nil),                     // 37: k3fs.admin.v1.HoldUse
+	(*timestamppb.Timestamp)(nil),       // 38: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 39: google.protobuf.Duration
 }
 var file_k3fs_admin_v1_buckets_proto_depIdxs = []int32{
-	33, // 0: k3fs.admin.v1.Bucket.created:type_name -> google.protobuf.Timestamp
+	38, // 0: k3fs.admin.v1.Bucket.created:type_name -> google.protobuf.Timestamp
 	0,  // 1: k3fs.admin.v1.Bucket.versioning:type_name -> k3fs.admin.v1.Versioning
 	2,  // 2: k3fs.admin.v1.Bucket.lock:type_name -> k3fs.admin.v1.BucketLock
-	1,  // 3: k3fs.admin.v1.CreateBucketResponse.bucket:type_name -> k3fs.admin.v1.Bucket
-	1,  // 4: k3fs.admin.v1.ListBucketsResponse.buckets:type_name -> k3fs.admin.v1.Bucket
-	1,  // 5: k3fs.admin.v1.GetBucketResponse.bucket:type_name -> k3fs.admin.v1.Bucket
-	0,  // 6: k3fs.admin.v1.SetBucketVersioningRequest.versioning:type_name -> k3fs.admin.v1.Versioning
-	2,  // 7: k3fs.admin.v1.SetBucketLockRequest.lock:type_name -> k3fs.admin.v1.BucketLock
-	33, // 8: k3fs.admin.v1.Hold.created:type_name -> google.protobuf.Timestamp
-	33, // 9: k3fs.admin.v1.Hold.until:type_name -> google.protobuf.Timestamp
-	34, // 10: k3fs.admin.v1.Hold.period:type_name -> google.protobuf.Duration
-	33, // 11: k3fs.admin.v1.PlaceHoldRequest.until:type_name -> google.protobuf.Timestamp
-	34, // 12: k3fs.admin.v1.PlaceHoldRequest.period:type_name -> google.protobuf.Duration
-	21, // 13: k3fs.admin.v1.PlaceHoldResponse.hold:type_name -> k3fs.admin.v1.Hold
-	21, // 14: k3fs.admin.v1.ListHoldsResponse.holds:type_name -> k3fs.admin.v1.Hold
-	21, // 15: k3fs.admin.v1.GetHoldResponse.hold:type_name -> k3fs.admin.v1.Hold
-	32, // 16: k3fs.admin.v1.ReportHoldsResponse.holds:type_name -> k3fs.admin.v1.HoldUse
-	21, // 17: k3fs.admin.v1.HoldUse.hold:type_name -> k3fs.admin.v1.Hold
-	3,  // 18: k3fs.admin.v1.BucketService.CreateBucket:input_type -> k3fs.admin.v1.CreateBucketRequest
-	5,  // 19: k3fs.admin.v1.BucketService.ListBuckets:input_type -> k3fs.admin.v1.ListBucketsRequest
-	7,  // 20: k3fs.admin.v1.BucketService.GetBucket:input_type -> k3fs.admin.v1.GetBucketRequest
-	9,  // 21: k3fs.admin.v1.BucketService.SetBucketVersioning:input_type -> k3fs.admin.v1.SetBucketVersioningRequest
-	11, // 22: k3fs.admin.v1.BucketService.SetBucketLock:input_type -> k3fs.admin.v1.SetBucketLockRequest
-	13, // 23: k3fs.admin.v1.BucketService.GetBucketPolicy:input_type -> k3fs.admin.v1.GetBucketPolicyRequest
-	15, // 24: k3fs.admin.v1.BucketService.PutBucketPolicy:input_type -> k3fs.admin.v1.PutBucketPolicyRequest
-	17, // 25: k3fs.admin.v1.BucketService.DeleteBucketPolicy:input_type -> k3fs.admin.v1.DeleteBucketPolicyRequest
-	19, // 26: k3fs.admin.v1.BucketService.DeleteBucket:input_type -> k3fs.admin.v1.DeleteBucketRequest
-	22, // 27: k3fs.admin.v1.HoldService.PlaceHold:input_type -> k3fs.admin.v1.PlaceHoldRequest
-	24, // 28: k3fs.admin.v1.HoldService.ReleaseHold:input_type -> k3fs.admin.v1.ReleaseHoldRequest
-	26, // 29: k3fs.admin.v1.HoldService.ListHolds:input_type -> k3fs.admin.v1.ListHoldsRequest
-	28, // 30: k3fs.admin.v1.HoldService.GetHold:input_type -> k3fs.admin.v1.GetHoldRequest
-	30, // 31: k3fs.admin.v1.HoldService.ReportHolds:input_type -> k3fs.admin.v1.ReportHoldsRequest
-	4,  // 32: k3fs.admin.v1.BucketService.CreateBucket:output_type -> k3fs.admin.v1.CreateBucketResponse
-	6,  // 33: k3fs.admin.v1.BucketService.ListBuckets:output_type -> k3fs.admin.v1.ListBucketsResponse
-	8,  // 34: k3fs.admin.v1.BucketService.GetBucket:output_type -> k3fs.admin.v1.GetBucketResponse
-	10, // 35: k3fs.admin.v1.BucketService.SetBucketVersioning:output_type -> k3fs.admin.v1.SetBucketVersioningResponse
-	12, // 36: k3fs.admin.v1.BucketService.SetBucketLock:output_type -> k3fs.admin.v1.SetBucketLockResponse
-	14, // 37: k3fs.admin.v1.BucketService.GetBucketPolicy:output_type -> k3fs.admin.v1.GetBucketPolicyResponse
-	16, // 38: k3fs.admin.v1.BucketService.PutBucketPolicy:output_type -> k3fs.admin.v1.PutBucketPolicyResponse
-	18, // 39: k3fs.admin.v1.BucketService.DeleteBucketPolicy:output_type -> k3fs.admin.v1.DeleteBucketPolicyResponse
-	20, // 40: k3fs.admin.v1.BucketService.DeleteBucket:output_type -> k3fs.admin.v1.DeleteBucketResponse
-	23, // 41: k3fs.admin.v1.HoldService.PlaceHold:output_type -> k3fs.admin.v1.PlaceHoldResponse
-	25, // 42: k3fs.admin.v1.HoldService.ReleaseHold:output_type -> k3fs.admin.v1.ReleaseHoldResponse
-	27, // 43: k3fs.admin.v1.HoldService.ListHolds:output_type -> k3fs.admin.v1.ListHoldsResponse
-	29, // 44: k3fs.admin.v1.HoldService.GetHold:output_type -> k3fs.admin.v1.GetHoldResponse
-	31, // 45: k3fs.admin.v1.HoldService.ReportHolds:output_type -> k3fs.admin.v1.ReportHoldsResponse
-	32, // [32:46] is the sub-list for method output_type
-	18, // [18:32] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	3,  // 3: k3fs.admin.v1.GetBucketCORSResponse.rules:type_name -> k3fs.admin.v1.CORSRule
+	3,  // 4: k3fs.admin.v1.SetBucketCORSRequest.rules:type_name -> k3fs.admin.v1.CORSRule
+	1,  // 5: k3fs.admin.v1.CreateBucketResponse.bucket:type_name -> k3fs.admin.v1.Bucket
+	1,  // 6: k3fs.admin.v1.ListBucketsResponse.buckets:type_name -> k3fs.admin.v1.Bucket
+	1,  // 7: k3fs.admin.v1.GetBucketResponse.bucket:type_name -> k3fs.admin.v1.Bucket
+	0,  // 8: k3fs.admin.v1.SetBucketVersioningRequest.versioning:type_name -> k3fs.admin.v1.Versioning
+	2,  // 9: k3fs.admin.v1.SetBucketLockRequest.lock:type_name -> k3fs.admin.v1.BucketLock
+	38, // 10: k3fs.admin.v1.Hold.created:type_name -> google.protobuf.Timestamp
+	38, // 11: k3fs.admin.v1.Hold.until:type_name -> google.protobuf.Timestamp
+	39, // 12: k3fs.admin.v1.Hold.period:type_name -> google.protobuf.Duration
+	38, // 13: k3fs.admin.v1.PlaceHoldRequest.until:type_name -> google.protobuf.Timestamp
+	39, // 14: k3fs.admin.v1.PlaceHoldRequest.period:type_name -> google.protobuf.Duration
+	26, // 15: k3fs.admin.v1.PlaceHoldResponse.hold:type_name -> k3fs.admin.v1.Hold
+	26, // 16: k3fs.admin.v1.ListHoldsResponse.holds:type_name -> k3fs.admin.v1.Hold
+	26, // 17: k3fs.admin.v1.GetHoldResponse.hold:type_name -> k3fs.admin.v1.Hold
+	37, // 18: k3fs.admin.v1.ReportHoldsResponse.holds:type_name -> k3fs.admin.v1.HoldUse
+	26, // 19: k3fs.admin.v1.HoldUse.hold:type_name -> k3fs.admin.v1.Hold
+	8,  // 20: k3fs.admin.v1.BucketService.CreateBucket:input_type -> k3fs.admin.v1.CreateBucketRequest
+	10, // 21: k3fs.admin.v1.BucketService.ListBuckets:input_type -> k3fs.admin.v1.ListBucketsRequest
+	12, // 22: k3fs.admin.v1.BucketService.GetBucket:input_type -> k3fs.admin.v1.GetBucketRequest
+	14, // 23: k3fs.admin.v1.BucketService.SetBucketVersioning:input_type -> k3fs.admin.v1.SetBucketVersioningRequest
+	16, // 24: k3fs.admin.v1.BucketService.SetBucketLock:input_type -> k3fs.admin.v1.SetBucketLockRequest
+	18, // 25: k3fs.admin.v1.BucketService.GetBucketPolicy:input_type -> k3fs.admin.v1.GetBucketPolicyRequest
+	20, // 26: k3fs.admin.v1.BucketService.PutBucketPolicy:input_type -> k3fs.admin.v1.PutBucketPolicyRequest
+	22, // 27: k3fs.admin.v1.BucketService.DeleteBucketPolicy:input_type -> k3fs.admin.v1.DeleteBucketPolicyRequest
+	4,  // 28: k3fs.admin.v1.BucketService.GetBucketCORS:input_type -> k3fs.admin.v1.GetBucketCORSRequest
+	6,  // 29: k3fs.admin.v1.BucketService.SetBucketCORS:input_type -> k3fs.admin.v1.SetBucketCORSRequest
+	24, // 30: k3fs.admin.v1.BucketService.DeleteBucket:input_type -> k3fs.admin.v1.DeleteBucketRequest
+	27, // 31: k3fs.admin.v1.HoldService.PlaceHold:input_type -> k3fs.admin.v1.PlaceHoldRequest
+	29, // 32: k3fs.admin.v1.HoldService.ReleaseHold:input_type -> k3fs.admin.v1.ReleaseHoldRequest
+	31, // 33: k3fs.admin.v1.HoldService.ListHolds:input_type -> k3fs.admin.v1.ListHoldsRequest
+	33, // 34: k3fs.admin.v1.HoldService.GetHold:input_type -> k3fs.admin.v1.GetHoldRequest
+	35, // 35: k3fs.admin.v1.HoldService.ReportHolds:input_type -> k3fs.admin.v1.ReportHoldsRequest
+	9,  // 36: k3fs.admin.v1.BucketService.CreateBucket:output_type -> k3fs.admin.v1.CreateBucketResponse
+	11, // 37: k3fs.admin.v1.BucketService.ListBuckets:output_type -> k3fs.admin.v1.ListBucketsResponse
+	13, // 38: k3fs.admin.v1.BucketService.GetBucket:output_type -> k3fs.admin.v1.GetBucketResponse
+	15, // 39: k3fs.admin.v1.BucketService.SetBucketVersioning:output_type -> k3fs.admin.v1.SetBucketVersioningResponse
+	17, // 40: k3fs.admin.v1.BucketService.SetBucketLock:output_type -> k3fs.admin.v1.SetBucketLockResponse
+	19, // 41: k3fs.admin.v1.BucketService.GetBucketPolicy:output_type -> k3fs.admin.v1.GetBucketPolicyResponse
+	21, // 42: k3fs.admin.v1.BucketService.PutBucketPolicy:output_type -> k3fs.admin.v1.PutBucketPolicyResponse
+	23, // 43: k3fs.admin.v1.BucketService.DeleteBucketPolicy:output_type -> k3fs.admin.v1.DeleteBucketPolicyResponse
+	5,  // 44: k3fs.admin.v1.BucketService.GetBucketCORS:output_type -> k3fs.admin.v1.GetBucketCORSResponse
+	7,  // 45: k3fs.admin.v1.BucketService.SetBucketCORS:output_type -> k3fs.admin.v1.SetBucketCORSResponse
+	25, // 46: k3fs.admin.v1.BucketService.DeleteBucket:output_type -> k3fs.admin.v1.DeleteBucketResponse
+	28, // 47: k3fs.admin.v1.HoldService.PlaceHold:output_type -> k3fs.admin.v1.PlaceHoldResponse
+	30, // 48: k3fs.admin.v1.HoldService.ReleaseHold:output_type -> k3fs.admin.v1.ReleaseHoldResponse
+	32, // 49: k3fs.admin.v1.HoldService.ListHolds:output_type -> k3fs.admin.v1.ListHoldsResponse
+	34, // 50: k3fs.admin.v1.HoldService.GetHold:output_type -> k3fs.admin.v1.GetHoldResponse
+	36, // 51: k3fs.admin.v1.HoldService.ReportHolds:output_type -> k3fs.admin.v1.ReportHoldsResponse
+	36, // [36:52] is the sub-list for method output_type
+	20, // [20:36] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_k3fs_admin_v1_buckets_proto_init() }
@@ -1964,13 +2262,14 @@ func file_k3fs_admin_v1_buckets_proto_init() {
 		return
 	}
 	file_k3fs_admin_v1_permission_proto_init()
+	file_k3fs_admin_v1_buckets_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_k3fs_admin_v1_buckets_proto_rawDesc), len(file_k3fs_admin_v1_buckets_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   32,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -359,8 +359,10 @@ type GetStatusResponse struct {
 	// Writes are refused when less is free.
 	DiskLowWaterBytes int64 `protobuf:"varint,9,opt,name=disk_low_water_bytes,json=diskLowWaterBytes,proto3" json:"disk_low_water_bytes,omitempty"`
 	// Mounts on demand.
-	Mounts        int32  `protobuf:"varint,10,opt,name=mounts,proto3" json:"mounts,omitempty"`
-	Clock         *Clock `protobuf:"bytes,11,opt,name=clock,proto3" json:"clock,omitempty"`
+	Mounts int32  `protobuf:"varint,10,opt,name=mounts,proto3" json:"mounts,omitempty"`
+	Clock  *Clock `protobuf:"bytes,11,opt,name=clock,proto3" json:"clock,omitempty"`
+	// The S3 endpoint speaks TLS.
+	S3Tls         bool `protobuf:"varint,12,opt,name=s3_tls,json=s3Tls,proto3" json:"s3_tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -470,6 +472,13 @@ func (x *GetStatusResponse) GetClock() *Clock {
 		return x.Clock
 	}
 	return nil
+}
+
+func (x *GetStatusResponse) GetS3Tls() bool {
+	if x != nil {
+		return x.S3Tls
+	}
+	return false
 }
 
 // Clock is the time by which locks expire.
@@ -965,7 +974,7 @@ const file_k3fs_admin_v1_node_proto_rawDesc = "" +
 	"\x14GetAuditHeadResponse\x12,\n" +
 	"\x04head\x18\x01 \x01(\v2\x18.k3fs.admin.v1.AuditHeadR\x04head\x12\x10\n" +
 	"\x03has\x18\x02 \x01(\bR\x03has\"\x12\n" +
-	"\x10GetStatusRequest\"\x8d\x03\n" +
+	"\x10GetStatusRequest\"\xa4\x03\n" +
 	"\x11GetStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x14\n" +
@@ -981,7 +990,8 @@ const file_k3fs_admin_v1_node_proto_rawDesc = "" +
 	"\x14disk_low_water_bytes\x18\t \x01(\x03R\x11diskLowWaterBytes\x12\x16\n" +
 	"\x06mounts\x18\n" +
 	" \x01(\x05R\x06mounts\x12*\n" +
-	"\x05clock\x18\v \x01(\v2\x14.k3fs.admin.v1.ClockR\x05clock\"}\n" +
+	"\x05clock\x18\v \x01(\v2\x14.k3fs.admin.v1.ClockR\x05clock\x12\x15\n" +
+	"\x06s3_tls\x18\f \x01(\bR\x05s3Tls\"}\n" +
 	"\x05Clock\x12,\n" +
 	"\x03now\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12.\n" +
 	"\x04wall\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04wall\x12\x16\n" +

@@ -1195,6 +1195,246 @@ func (x *GetNodeKeysResponse) GetKeys() *NodeKeys {
 	return nil
 }
 
+// RateLimits bound what a tenant asks of the node each second, through all doors together; 0 is none.
+type RateLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of S3, and operations of mounts.
+	Requests int64 `protobuf:"varint,1,opt,name=requests,proto3" json:"requests,omitempty"`
+	// To clients, and from them.
+	ReadBytes     int64 `protobuf:"varint,2,opt,name=read_bytes,json=readBytes,proto3" json:"read_bytes,omitempty"`
+	WriteBytes    int64 `protobuf:"varint,3,opt,name=write_bytes,json=writeBytes,proto3" json:"write_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimits) Reset() {
+	*x = RateLimits{}
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimits) ProtoMessage() {}
+
+func (x *RateLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimits.ProtoReflect.Descriptor instead.
+func (*RateLimits) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_usage_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *RateLimits) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *RateLimits) GetReadBytes() int64 {
+	if x != nil {
+		return x.ReadBytes
+	}
+	return 0
+}
+
+func (x *RateLimits) GetWriteBytes() int64 {
+	if x != nil {
+		return x.WriteBytes
+	}
+	return 0
+}
+
+type GetRateLimitsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: the caller's.
+	Tenant        string `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRateLimitsRequest) Reset() {
+	*x = GetRateLimitsRequest{}
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRateLimitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRateLimitsRequest) ProtoMessage() {}
+
+func (x *GetRateLimitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRateLimitsRequest.ProtoReflect.Descriptor instead.
+func (*GetRateLimitsRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_usage_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GetRateLimitsRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+type GetRateLimitsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limits        *RateLimits            `protobuf:"bytes,1,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRateLimitsResponse) Reset() {
+	*x = GetRateLimitsResponse{}
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRateLimitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRateLimitsResponse) ProtoMessage() {}
+
+func (x *GetRateLimitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRateLimitsResponse.ProtoReflect.Descriptor instead.
+func (*GetRateLimitsResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_usage_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetRateLimitsResponse) GetLimits() *RateLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+type SetRateLimitsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tenant        string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	Limits        *RateLimits            `protobuf:"bytes,2,opt,name=limits,proto3" json:"limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRateLimitsRequest) Reset() {
+	*x = SetRateLimitsRequest{}
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRateLimitsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRateLimitsRequest) ProtoMessage() {}
+
+func (x *SetRateLimitsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRateLimitsRequest.ProtoReflect.Descriptor instead.
+func (*SetRateLimitsRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_usage_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SetRateLimitsRequest) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *SetRateLimitsRequest) GetLimits() *RateLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+type SetRateLimitsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRateLimitsResponse) Reset() {
+	*x = SetRateLimitsResponse{}
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRateLimitsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRateLimitsResponse) ProtoMessage() {}
+
+func (x *SetRateLimitsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_usage_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRateLimitsResponse.ProtoReflect.Descriptor instead.
+func (*SetRateLimitsResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_usage_proto_rawDescGZIP(), []int{27}
+}
+
 var File_k3fs_admin_v1_usage_proto protoreflect.FileDescriptor
 
 const file_k3fs_admin_v1_usage_proto_rawDesc = "" +
@@ -1266,7 +1506,22 @@ const file_k3fs_admin_v1_usage_proto_rawDesc = "" +
 	"\x04keys\x18\x01 \x01(\v2\x17.k3fs.admin.v1.NodeKeysR\x04keys\"\x14\n" +
 	"\x12GetNodeKeysRequest\"B\n" +
 	"\x13GetNodeKeysResponse\x12+\n" +
-	"\x04keys\x18\x01 \x01(\v2\x17.k3fs.admin.v1.NodeKeysR\x04keys2\xaf\x04\n" +
+	"\x04keys\x18\x01 \x01(\v2\x17.k3fs.admin.v1.NodeKeysR\x04keys\"h\n" +
+	"\n" +
+	"RateLimits\x12\x1a\n" +
+	"\brequests\x18\x01 \x01(\x03R\brequests\x12\x1d\n" +
+	"\n" +
+	"read_bytes\x18\x02 \x01(\x03R\treadBytes\x12\x1f\n" +
+	"\vwrite_bytes\x18\x03 \x01(\x03R\n" +
+	"writeBytes\".\n" +
+	"\x14GetRateLimitsRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\"J\n" +
+	"\x15GetRateLimitsResponse\x121\n" +
+	"\x06limits\x18\x01 \x01(\v2\x19.k3fs.admin.v1.RateLimitsR\x06limits\"a\n" +
+	"\x14SetRateLimitsRequest\x12\x16\n" +
+	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x121\n" +
+	"\x06limits\x18\x02 \x01(\v2\x19.k3fs.admin.v1.RateLimitsR\x06limits\"\x17\n" +
+	"\x15SetRateLimitsResponse2\xa1\x06\n" +
 	"\fUsageService\x12e\n" +
 	"\bGetUsage\x12\x1e.k3fs.admin.v1.GetUsageRequest\x1a\x1f.k3fs.admin.v1.GetUsageResponse\"\x18\xea\xc7\x18\x11\n" +
 	"\rk3fs:GetUsage\x10\x03\x90\x02\x01\x12e\n" +
@@ -1278,6 +1533,10 @@ const file_k3fs_admin_v1_usage_proto_rawDesc = "" +
 	"\bSetQuota\x12\x1e.k3fs.admin.v1.SetQuotaRequest\x1a\x1f.k3fs.admin.v1.SetQuotaResponse\"\x18\xea\xc7\x18\x11\n" +
 	"\rk3fs:PutQuota\x10\x03\x90\x02\x02\x12}\n" +
 	"\x0eSetTenantQuota\x12$.k3fs.admin.v1.SetTenantQuotaRequest\x1a%.k3fs.admin.v1.SetTenantQuotaResponse\"\x1e\xea\xc7\x18\x17\n" +
+	"\x13k3fs:PutTenantQuota\x10\x02\x90\x02\x02\x12t\n" +
+	"\rGetRateLimits\x12#.k3fs.admin.v1.GetRateLimitsRequest\x1a$.k3fs.admin.v1.GetRateLimitsResponse\"\x18\xea\xc7\x18\x11\n" +
+	"\rk3fs:GetQuota\x10\x01\x90\x02\x01\x12z\n" +
+	"\rSetRateLimits\x12#.k3fs.admin.v1.SetRateLimitsRequest\x1a$.k3fs.admin.v1.SetRateLimitsResponse\"\x1e\xea\xc7\x18\x17\n" +
 	"\x13k3fs:PutTenantQuota\x10\x02\x90\x02\x022\xf8\x03\n" +
 	"\n" +
 	"KeyService\x12~\n" +
@@ -1302,7 +1561,7 @@ func file_k3fs_admin_v1_usage_proto_rawDescGZIP() []byte {
 	return file_k3fs_admin_v1_usage_proto_rawDescData
 }
 
-var file_k3fs_admin_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_k3fs_admin_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_k3fs_admin_v1_usage_proto_goTypes = []any{
 	(*Usage)(nil),                   // 0: k3fs.admin.v1.Usage
 	(*Limits)(nil),                  // 1: k3fs.admin.v1.Limits
@@ -1327,15 +1586,20 @@ var file_k3fs_admin_v1_usage_proto_goTypes = []any{
 	(*RotateNodeKeysResponse)(nil),  // 20: k3fs.admin.v1.RotateNodeKeysResponse
 	(*GetNodeKeysRequest)(nil),      // 21: k3fs.admin.v1.GetNodeKeysRequest
 	(*GetNodeKeysResponse)(nil),     // 22: k3fs.admin.v1.GetNodeKeysResponse
-	(*durationpb.Duration)(nil),     // 23: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),   // 24: google.protobuf.Timestamp
+	(*RateLimits)(nil),              // 23: k3fs.admin.v1.RateLimits
+	(*GetRateLimitsRequest)(nil),    // 24: k3fs.admin.v1.GetRateLimitsRequest
+	(*GetRateLimitsResponse)(nil),   // 25: k3fs.admin.v1.GetRateLimitsResponse
+	(*SetRateLimitsRequest)(nil),    // 26: k3fs.admin.v1.SetRateLimitsRequest
+	(*SetRateLimitsResponse)(nil),   // 27: k3fs.admin.v1.SetRateLimitsResponse
+	(*durationpb.Duration)(nil),     // 28: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),   // 29: google.protobuf.Timestamp
 }
 var file_k3fs_admin_v1_usage_proto_depIdxs = []int32{
-	23, // 0: k3fs.admin.v1.Limits.grace:type_name -> google.protobuf.Duration
+	28, // 0: k3fs.admin.v1.Limits.grace:type_name -> google.protobuf.Duration
 	1,  // 1: k3fs.admin.v1.Quota.limits:type_name -> k3fs.admin.v1.Limits
 	0,  // 2: k3fs.admin.v1.Quota.used:type_name -> k3fs.admin.v1.Usage
-	24, // 3: k3fs.admin.v1.Quota.bytes_until:type_name -> google.protobuf.Timestamp
-	24, // 4: k3fs.admin.v1.Quota.inodes_until:type_name -> google.protobuf.Timestamp
+	29, // 3: k3fs.admin.v1.Quota.bytes_until:type_name -> google.protobuf.Timestamp
+	29, // 4: k3fs.admin.v1.Quota.inodes_until:type_name -> google.protobuf.Timestamp
 	0,  // 5: k3fs.admin.v1.GetUsageResponse.usage:type_name -> k3fs.admin.v1.Usage
 	2,  // 6: k3fs.admin.v1.GetQuotaResponse.quota:type_name -> k3fs.admin.v1.Quota
 	2,  // 7: k3fs.admin.v1.ListQuotasResponse.quotas:type_name -> k3fs.admin.v1.Quota
@@ -1345,29 +1609,35 @@ var file_k3fs_admin_v1_usage_proto_depIdxs = []int32{
 	13, // 11: k3fs.admin.v1.GetTenantKeyResponse.key:type_name -> k3fs.admin.v1.TenantKey
 	18, // 12: k3fs.admin.v1.RotateNodeKeysResponse.keys:type_name -> k3fs.admin.v1.NodeKeys
 	18, // 13: k3fs.admin.v1.GetNodeKeysResponse.keys:type_name -> k3fs.admin.v1.NodeKeys
-	3,  // 14: k3fs.admin.v1.UsageService.GetUsage:input_type -> k3fs.admin.v1.GetUsageRequest
-	5,  // 15: k3fs.admin.v1.UsageService.GetQuota:input_type -> k3fs.admin.v1.GetQuotaRequest
-	7,  // 16: k3fs.admin.v1.UsageService.ListQuotas:input_type -> k3fs.admin.v1.ListQuotasRequest
-	9,  // 17: k3fs.admin.v1.UsageService.SetQuota:input_type -> k3fs.admin.v1.SetQuotaRequest
-	11, // 18: k3fs.admin.v1.UsageService.SetTenantQuota:input_type -> k3fs.admin.v1.SetTenantQuotaRequest
-	14, // 19: k3fs.admin.v1.KeyService.RotateTenantKey:input_type -> k3fs.admin.v1.RotateTenantKeyRequest
-	16, // 20: k3fs.admin.v1.KeyService.GetTenantKey:input_type -> k3fs.admin.v1.GetTenantKeyRequest
-	19, // 21: k3fs.admin.v1.KeyService.RotateNodeKeys:input_type -> k3fs.admin.v1.RotateNodeKeysRequest
-	21, // 22: k3fs.admin.v1.KeyService.GetNodeKeys:input_type -> k3fs.admin.v1.GetNodeKeysRequest
-	4,  // 23: k3fs.admin.v1.UsageService.GetUsage:output_type -> k3fs.admin.v1.GetUsageResponse
-	6,  // 24: k3fs.admin.v1.UsageService.GetQuota:output_type -> k3fs.admin.v1.GetQuotaResponse
-	8,  // 25: k3fs.admin.v1.UsageService.ListQuotas:output_type -> k3fs.admin.v1.ListQuotasResponse
-	10, // 26: k3fs.admin.v1.UsageService.SetQuota:output_type -> k3fs.admin.v1.SetQuotaResponse
-	12, // 27: k3fs.admin.v1.UsageService.SetTenantQuota:output_type -> k3fs.admin.v1.SetTenantQuotaResponse
-	15, // 28: k3fs.admin.v1.KeyService.RotateTenantKey:output_type -> k3fs.admin.v1.RotateTenantKeyResponse
-	17, // 29: k3fs.admin.v1.KeyService.GetTenantKey:output_type -> k3fs.admin.v1.GetTenantKeyResponse
-	20, // 30: k3fs.admin.v1.KeyService.RotateNodeKeys:output_type -> k3fs.admin.v1.RotateNodeKeysResponse
-	22, // 31: k3fs.admin.v1.KeyService.GetNodeKeys:output_type -> k3fs.admin.v1.GetNodeKeysResponse
-	23, // [23:32] is the sub-list for method output_type
-	14, // [14:23] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	23, // 14: k3fs.admin.v1.GetRateLimitsResponse.limits:type_name -> k3fs.admin.v1.RateLimits
+	23, // 15: k3fs.admin.v1.SetRateLimitsRequest.limits:type_name -> k3fs.admin.v1.RateLimits
+	3,  // 16: k3fs.admin.v1.UsageService.GetUsage:input_type -> k3fs.admin.v1.GetUsageRequest
+	5,  // 17: k3fs.admin.v1.UsageService.GetQuota:input_type -> k3fs.admin.v1.GetQuotaRequest
+	7,  // 18: k3fs.admin.v1.UsageService.ListQuotas:input_type -> k3fs.admin.v1.ListQuotasRequest
+	9,  // 19: k3fs.admin.v1.UsageService.SetQuota:input_type -> k3fs.admin.v1.SetQuotaRequest
+	11, // 20: k3fs.admin.v1.UsageService.SetTenantQuota:input_type -> k3fs.admin.v1.SetTenantQuotaRequest
+	24, // 21: k3fs.admin.v1.UsageService.GetRateLimits:input_type -> k3fs.admin.v1.GetRateLimitsRequest
+	26, // 22: k3fs.admin.v1.UsageService.SetRateLimits:input_type -> k3fs.admin.v1.SetRateLimitsRequest
+	14, // 23: k3fs.admin.v1.KeyService.RotateTenantKey:input_type -> k3fs.admin.v1.RotateTenantKeyRequest
+	16, // 24: k3fs.admin.v1.KeyService.GetTenantKey:input_type -> k3fs.admin.v1.GetTenantKeyRequest
+	19, // 25: k3fs.admin.v1.KeyService.RotateNodeKeys:input_type -> k3fs.admin.v1.RotateNodeKeysRequest
+	21, // 26: k3fs.admin.v1.KeyService.GetNodeKeys:input_type -> k3fs.admin.v1.GetNodeKeysRequest
+	4,  // 27: k3fs.admin.v1.UsageService.GetUsage:output_type -> k3fs.admin.v1.GetUsageResponse
+	6,  // 28: k3fs.admin.v1.UsageService.GetQuota:output_type -> k3fs.admin.v1.GetQuotaResponse
+	8,  // 29: k3fs.admin.v1.UsageService.ListQuotas:output_type -> k3fs.admin.v1.ListQuotasResponse
+	10, // 30: k3fs.admin.v1.UsageService.SetQuota:output_type -> k3fs.admin.v1.SetQuotaResponse
+	12, // 31: k3fs.admin.v1.UsageService.SetTenantQuota:output_type -> k3fs.admin.v1.SetTenantQuotaResponse
+	25, // 32: k3fs.admin.v1.UsageService.GetRateLimits:output_type -> k3fs.admin.v1.GetRateLimitsResponse
+	27, // 33: k3fs.admin.v1.UsageService.SetRateLimits:output_type -> k3fs.admin.v1.SetRateLimitsResponse
+	15, // 34: k3fs.admin.v1.KeyService.RotateTenantKey:output_type -> k3fs.admin.v1.RotateTenantKeyResponse
+	17, // 35: k3fs.admin.v1.KeyService.GetTenantKey:output_type -> k3fs.admin.v1.GetTenantKeyResponse
+	20, // 36: k3fs.admin.v1.KeyService.RotateNodeKeys:output_type -> k3fs.admin.v1.RotateNodeKeysResponse
+	22, // 37: k3fs.admin.v1.KeyService.GetNodeKeys:output_type -> k3fs.admin.v1.GetNodeKeysResponse
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_k3fs_admin_v1_usage_proto_init() }
@@ -1382,7 +1652,7 @@ func file_k3fs_admin_v1_usage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_k3fs_admin_v1_usage_proto_rawDesc), len(file_k3fs_admin_v1_usage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -67,6 +67,12 @@ const (
 	// AccountServiceDeleteAccessKeyProcedure is the fully-qualified name of the AccountService's
 	// DeleteAccessKey RPC.
 	AccountServiceDeleteAccessKeyProcedure = "/k3fs.admin.v1.AccountService/DeleteAccessKey"
+	// AccountServiceListSessionsProcedure is the fully-qualified name of the AccountService's
+	// ListSessions RPC.
+	AccountServiceListSessionsProcedure = "/k3fs.admin.v1.AccountService/ListSessions"
+	// AccountServiceEndSessionsProcedure is the fully-qualified name of the AccountService's
+	// EndSessions RPC.
+	AccountServiceEndSessionsProcedure = "/k3fs.admin.v1.AccountService/EndSessions"
 	// PolicyServicePutPolicyProcedure is the fully-qualified name of the PolicyService's PutPolicy RPC.
 	PolicyServicePutPolicyProcedure = "/k3fs.admin.v1.PolicyService/PutPolicy"
 	// PolicyServiceGetPolicyProcedure is the fully-qualified name of the PolicyService's GetPolicy RPC.
@@ -109,6 +115,11 @@ type AccountServiceClient interface {
 	UpdateAccessKey(context.Context, *connect.Request[adminv1.UpdateAccessKeyRequest]) (*connect.Response[adminv1.UpdateAccessKeyResponse], error)
 	// DeleteAccessKey removes an access key for good.
 	DeleteAccessKey(context.Context, *connect.Request[adminv1.DeleteAccessKeyRequest]) (*connect.Response[adminv1.DeleteAccessKeyResponse], error)
+	// ListSessions lists temporary credentials (STS) that are not over, as far as this run of the daemon has made or seen them:
+	// they are not stored.
+	ListSessions(context.Context, *connect.Request[adminv1.ListSessionsRequest]) (*connect.Response[adminv1.ListSessionsResponse], error)
+	// EndSessions ends all temporary credentials that act as an account or that it asked for, listed or not.
+	EndSessions(context.Context, *connect.Request[adminv1.EndSessionsRequest]) (*connect.Response[adminv1.EndSessionsResponse], error)
 }
 
 // NewAccountServiceClient constructs a client for the k3fs.admin.v1.AccountService service. By
@@ -194,6 +205,20 @@ func NewAccountServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(accountServiceMethods.ByName("DeleteAccessKey")),
 			connect.WithClientOptions(opts...),
 		),
+		listSessions: connect.NewClient[adminv1.ListSessionsRequest, adminv1.ListSessionsResponse](
+			httpClient,
+			baseURL+AccountServiceListSessionsProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("ListSessions")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		endSessions: connect.NewClient[adminv1.EndSessionsRequest, adminv1.EndSessionsResponse](
+			httpClient,
+			baseURL+AccountServiceEndSessionsProcedure,
+			connect.WithSchema(accountServiceMethods.ByName("EndSessions")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -210,6 +235,8 @@ type accountServiceClient struct {
 	rotateAccessKey *connect.Client[adminv1.RotateAccessKeyRequest, adminv1.RotateAccessKeyResponse]
 	updateAccessKey *connect.Client[adminv1.UpdateAccessKeyRequest, adminv1.UpdateAccessKeyResponse]
 	deleteAccessKey *connect.Client[adminv1.DeleteAccessKeyRequest, adminv1.DeleteAccessKeyResponse]
+	listSessions    *connect.Client[adminv1.ListSessionsRequest, adminv1.ListSessionsResponse]
+	endSessions     *connect.Client[adminv1.EndSessionsRequest, adminv1.EndSessionsResponse]
 }
 
 // WhoAmI calls k3fs.admin.v1.AccountService.WhoAmI.
@@ -267,6 +294,16 @@ func (c *accountServiceClient) DeleteAccessKey(ctx context.Context, req *connect
 	return c.deleteAccessKey.CallUnary(ctx, req)
 }
 
+// ListSessions calls k3fs.admin.v1.AccountService.ListSessions.
+func (c *accountServiceClient) ListSessions(ctx context.Context, req *connect.Request[adminv1.ListSessionsRequest]) (*connect.Response[adminv1.ListSessionsResponse], error) {
+	return c.listSessions.CallUnary(ctx, req)
+}
+
+// EndSessions calls k3fs.admin.v1.AccountService.EndSessions.
+func (c *accountServiceClient) EndSessions(ctx context.Context, req *connect.Request[adminv1.EndSessionsRequest]) (*connect.Response[adminv1.EndSessionsResponse], error) {
+	return c.endSessions.CallUnary(ctx, req)
+}
+
 // AccountServiceHandler is an implementation of the k3fs.admin.v1.AccountService service.
 type AccountServiceHandler interface {
 	// WhoAmI says as whom the caller is known.
@@ -291,6 +328,11 @@ type AccountServiceHandler interface {
 	UpdateAccessKey(context.Context, *connect.Request[adminv1.UpdateAccessKeyRequest]) (*connect.Response[adminv1.UpdateAccessKeyResponse], error)
 	// DeleteAccessKey removes an access key for good.
 	DeleteAccessKey(context.Context, *connect.Request[adminv1.DeleteAccessKeyRequest]) (*connect.Response[adminv1.DeleteAccessKeyResponse], error)
+	// ListSessions lists temporary credentials (STS) that are not over, as far as this run of the daemon has made or seen them:
+	// they are not stored.
+	ListSessions(context.Context, *connect.Request[adminv1.ListSessionsRequest]) (*connect.Response[adminv1.ListSessionsResponse], error)
+	// EndSessions ends all temporary credentials that act as an account or that it asked for, listed or not.
+	EndSessions(context.Context, *connect.Request[adminv1.EndSessionsRequest]) (*connect.Response[adminv1.EndSessionsResponse], error)
 }
 
 // NewAccountServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -372,6 +414,20 @@ func NewAccountServiceHandler(svc AccountServiceHandler, opts ...connect.Handler
 		connect.WithSchema(accountServiceMethods.ByName("DeleteAccessKey")),
 		connect.WithHandlerOptions(opts...),
 	)
+	accountServiceListSessionsHandler := connect.NewUnaryHandler(
+		AccountServiceListSessionsProcedure,
+		svc.ListSessions,
+		connect.WithSchema(accountServiceMethods.ByName("ListSessions")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	accountServiceEndSessionsHandler := connect.NewUnaryHandler(
+		AccountServiceEndSessionsProcedure,
+		svc.EndSessions,
+		connect.WithSchema(accountServiceMethods.ByName("EndSessions")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/k3fs.admin.v1.AccountService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AccountServiceWhoAmIProcedure:
@@ -396,6 +452,10 @@ func NewAccountServiceHandler(svc AccountServiceHandler, opts ...connect.Handler
 			accountServiceUpdateAccessKeyHandler.ServeHTTP(w, r)
 		case AccountServiceDeleteAccessKeyProcedure:
 			accountServiceDeleteAccessKeyHandler.ServeHTTP(w, r)
+		case AccountServiceListSessionsProcedure:
+			accountServiceListSessionsHandler.ServeHTTP(w, r)
+		case AccountServiceEndSessionsProcedure:
+			accountServiceEndSessionsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -447,6 +507,14 @@ func (UnimplementedAccountServiceHandler) UpdateAccessKey(context.Context, *conn
 
 func (UnimplementedAccountServiceHandler) DeleteAccessKey(context.Context, *connect.Request[adminv1.DeleteAccessKeyRequest]) (*connect.Response[adminv1.DeleteAccessKeyResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.DeleteAccessKey is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) ListSessions(context.Context, *connect.Request[adminv1.ListSessionsRequest]) (*connect.Response[adminv1.ListSessionsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.ListSessions is not implemented"))
+}
+
+func (UnimplementedAccountServiceHandler) EndSessions(context.Context, *connect.Request[adminv1.EndSessionsRequest]) (*connect.Response[adminv1.EndSessionsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.AccountService.EndSessions is not implemented"))
 }
 
 // PolicyServiceClient is a client for the k3fs.admin.v1.PolicyService service.

@@ -58,6 +58,12 @@ const (
 	// BucketServiceDeleteBucketPolicyProcedure is the fully-qualified name of the BucketService's
 	// DeleteBucketPolicy RPC.
 	BucketServiceDeleteBucketPolicyProcedure = "/k3fs.admin.v1.BucketService/DeleteBucketPolicy"
+	// BucketServiceGetBucketCORSProcedure is the fully-qualified name of the BucketService's
+	// GetBucketCORS RPC.
+	BucketServiceGetBucketCORSProcedure = "/k3fs.admin.v1.BucketService/GetBucketCORS"
+	// BucketServiceSetBucketCORSProcedure is the fully-qualified name of the BucketService's
+	// SetBucketCORS RPC.
+	BucketServiceSetBucketCORSProcedure = "/k3fs.admin.v1.BucketService/SetBucketCORS"
 	// BucketServiceDeleteBucketProcedure is the fully-qualified name of the BucketService's
 	// DeleteBucket RPC.
 	BucketServiceDeleteBucketProcedure = "/k3fs.admin.v1.BucketService/DeleteBucket"
@@ -91,6 +97,10 @@ type BucketServiceClient interface {
 	PutBucketPolicy(context.Context, *connect.Request[adminv1.PutBucketPolicyRequest]) (*connect.Response[adminv1.PutBucketPolicyResponse], error)
 	// DeleteBucketPolicy removes a bucket's policy.
 	DeleteBucketPolicy(context.Context, *connect.Request[adminv1.DeleteBucketPolicyRequest]) (*connect.Response[adminv1.DeleteBucketPolicyResponse], error)
+	// GetBucketCORS shows which pages of other origins may make requests to a bucket.
+	GetBucketCORS(context.Context, *connect.Request[adminv1.GetBucketCORSRequest]) (*connect.Response[adminv1.GetBucketCORSResponse], error)
+	// SetBucketCORS says it anew. No rules remove it.
+	SetBucketCORS(context.Context, *connect.Request[adminv1.SetBucketCORSRequest]) (*connect.Response[adminv1.SetBucketCORSResponse], error)
 	// DeleteBucket removes an empty bucket.
 	DeleteBucket(context.Context, *connect.Request[adminv1.DeleteBucketRequest]) (*connect.Response[adminv1.DeleteBucketResponse], error)
 }
@@ -161,6 +171,20 @@ func NewBucketServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
+		getBucketCORS: connect.NewClient[adminv1.GetBucketCORSRequest, adminv1.GetBucketCORSResponse](
+			httpClient,
+			baseURL+BucketServiceGetBucketCORSProcedure,
+			connect.WithSchema(bucketServiceMethods.ByName("GetBucketCORS")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		setBucketCORS: connect.NewClient[adminv1.SetBucketCORSRequest, adminv1.SetBucketCORSResponse](
+			httpClient,
+			baseURL+BucketServiceSetBucketCORSProcedure,
+			connect.WithSchema(bucketServiceMethods.ByName("SetBucketCORS")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
 		deleteBucket: connect.NewClient[adminv1.DeleteBucketRequest, adminv1.DeleteBucketResponse](
 			httpClient,
 			baseURL+BucketServiceDeleteBucketProcedure,
@@ -180,6 +204,8 @@ type bucketServiceClient struct {
 	getBucketPolicy     *connect.Client[adminv1.GetBucketPolicyRequest, adminv1.GetBucketPolicyResponse]
 	putBucketPolicy     *connect.Client[adminv1.PutBucketPolicyRequest, adminv1.PutBucketPolicyResponse]
 	deleteBucketPolicy  *connect.Client[adminv1.DeleteBucketPolicyRequest, adminv1.DeleteBucketPolicyResponse]
+	getBucketCORS       *connect.Client[adminv1.GetBucketCORSRequest, adminv1.GetBucketCORSResponse]
+	setBucketCORS       *connect.Client[adminv1.SetBucketCORSRequest, adminv1.SetBucketCORSResponse]
 	deleteBucket        *connect.Client[adminv1.DeleteBucketRequest, adminv1.DeleteBucketResponse]
 }
 
@@ -223,6 +249,16 @@ func (c *bucketServiceClient) DeleteBucketPolicy(ctx context.Context, req *conne
 	return c.deleteBucketPolicy.CallUnary(ctx, req)
 }
 
+// GetBucketCORS calls k3fs.admin.v1.BucketService.GetBucketCORS.
+func (c *bucketServiceClient) GetBucketCORS(ctx context.Context, req *connect.Request[adminv1.GetBucketCORSRequest]) (*connect.Response[adminv1.GetBucketCORSResponse], error) {
+	return c.getBucketCORS.CallUnary(ctx, req)
+}
+
+// SetBucketCORS calls k3fs.admin.v1.BucketService.SetBucketCORS.
+func (c *bucketServiceClient) SetBucketCORS(ctx context.Context, req *connect.Request[adminv1.SetBucketCORSRequest]) (*connect.Response[adminv1.SetBucketCORSResponse], error) {
+	return c.setBucketCORS.CallUnary(ctx, req)
+}
+
 // DeleteBucket calls k3fs.admin.v1.BucketService.DeleteBucket.
 func (c *bucketServiceClient) DeleteBucket(ctx context.Context, req *connect.Request[adminv1.DeleteBucketRequest]) (*connect.Response[adminv1.DeleteBucketResponse], error) {
 	return c.deleteBucket.CallUnary(ctx, req)
@@ -246,6 +282,10 @@ type BucketServiceHandler interface {
 	PutBucketPolicy(context.Context, *connect.Request[adminv1.PutBucketPolicyRequest]) (*connect.Response[adminv1.PutBucketPolicyResponse], error)
 	// DeleteBucketPolicy removes a bucket's policy.
 	DeleteBucketPolicy(context.Context, *connect.Request[adminv1.DeleteBucketPolicyRequest]) (*connect.Response[adminv1.DeleteBucketPolicyResponse], error)
+	// GetBucketCORS shows which pages of other origins may make requests to a bucket.
+	GetBucketCORS(context.Context, *connect.Request[adminv1.GetBucketCORSRequest]) (*connect.Response[adminv1.GetBucketCORSResponse], error)
+	// SetBucketCORS says it anew. No rules remove it.
+	SetBucketCORS(context.Context, *connect.Request[adminv1.SetBucketCORSRequest]) (*connect.Response[adminv1.SetBucketCORSResponse], error)
 	// DeleteBucket removes an empty bucket.
 	DeleteBucket(context.Context, *connect.Request[adminv1.DeleteBucketRequest]) (*connect.Response[adminv1.DeleteBucketResponse], error)
 }
@@ -312,6 +352,20 @@ func NewBucketServiceHandler(svc BucketServiceHandler, opts ...connect.HandlerOp
 		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
+	bucketServiceGetBucketCORSHandler := connect.NewUnaryHandler(
+		BucketServiceGetBucketCORSProcedure,
+		svc.GetBucketCORS,
+		connect.WithSchema(bucketServiceMethods.ByName("GetBucketCORS")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	bucketServiceSetBucketCORSHandler := connect.NewUnaryHandler(
+		BucketServiceSetBucketCORSProcedure,
+		svc.SetBucketCORS,
+		connect.WithSchema(bucketServiceMethods.ByName("SetBucketCORS")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
 	bucketServiceDeleteBucketHandler := connect.NewUnaryHandler(
 		BucketServiceDeleteBucketProcedure,
 		svc.DeleteBucket,
@@ -336,6 +390,10 @@ func NewBucketServiceHandler(svc BucketServiceHandler, opts ...connect.HandlerOp
 			bucketServicePutBucketPolicyHandler.ServeHTTP(w, r)
 		case BucketServiceDeleteBucketPolicyProcedure:
 			bucketServiceDeleteBucketPolicyHandler.ServeHTTP(w, r)
+		case BucketServiceGetBucketCORSProcedure:
+			bucketServiceGetBucketCORSHandler.ServeHTTP(w, r)
+		case BucketServiceSetBucketCORSProcedure:
+			bucketServiceSetBucketCORSHandler.ServeHTTP(w, r)
 		case BucketServiceDeleteBucketProcedure:
 			bucketServiceDeleteBucketHandler.ServeHTTP(w, r)
 		default:
@@ -377,6 +435,14 @@ func (UnimplementedBucketServiceHandler) PutBucketPolicy(context.Context, *conne
 
 func (UnimplementedBucketServiceHandler) DeleteBucketPolicy(context.Context, *connect.Request[adminv1.DeleteBucketPolicyRequest]) (*connect.Response[adminv1.DeleteBucketPolicyResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.BucketService.DeleteBucketPolicy is not implemented"))
+}
+
+func (UnimplementedBucketServiceHandler) GetBucketCORS(context.Context, *connect.Request[adminv1.GetBucketCORSRequest]) (*connect.Response[adminv1.GetBucketCORSResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.BucketService.GetBucketCORS is not implemented"))
+}
+
+func (UnimplementedBucketServiceHandler) SetBucketCORS(context.Context, *connect.Request[adminv1.SetBucketCORSRequest]) (*connect.Response[adminv1.SetBucketCORSResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.BucketService.SetBucketCORS is not implemented"))
 }
 
 func (UnimplementedBucketServiceHandler) DeleteBucket(context.Context, *connect.Request[adminv1.DeleteBucketRequest]) (*connect.Response[adminv1.DeleteBucketResponse], error) {

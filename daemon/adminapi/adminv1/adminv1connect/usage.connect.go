@@ -46,6 +46,12 @@ const (
 	// UsageServiceSetTenantQuotaProcedure is the fully-qualified name of the UsageService's
 	// SetTenantQuota RPC.
 	UsageServiceSetTenantQuotaProcedure = "/k3fs.admin.v1.UsageService/SetTenantQuota"
+	// UsageServiceGetRateLimitsProcedure is the fully-qualified name of the UsageService's
+	// GetRateLimits RPC.
+	UsageServiceGetRateLimitsProcedure = "/k3fs.admin.v1.UsageService/GetRateLimits"
+	// UsageServiceSetRateLimitsProcedure is the fully-qualified name of the UsageService's
+	// SetRateLimits RPC.
+	UsageServiceSetRateLimitsProcedure = "/k3fs.admin.v1.UsageService/SetRateLimits"
 	// KeyServiceRotateTenantKeyProcedure is the fully-qualified name of the KeyService's
 	// RotateTenantKey RPC.
 	KeyServiceRotateTenantKeyProcedure = "/k3fs.admin.v1.KeyService/RotateTenantKey"
@@ -70,6 +76,10 @@ type UsageServiceClient interface {
 	SetQuota(context.Context, *connect.Request[adminv1.SetQuotaRequest]) (*connect.Response[adminv1.SetQuotaResponse], error)
 	// SetTenantQuota sets the limits of a tenant. No limits remove the quota.
 	SetTenantQuota(context.Context, *connect.Request[adminv1.SetTenantQuotaRequest]) (*connect.Response[adminv1.SetTenantQuotaResponse], error)
+	// GetRateLimits tells what a tenant may ask of the node each second.
+	GetRateLimits(context.Context, *connect.Request[adminv1.GetRateLimitsRequest]) (*connect.Response[adminv1.GetRateLimitsResponse], error)
+	// SetRateLimits sets it. S3 answers 503 SlowDown beyond it, mounts wait.
+	SetRateLimits(context.Context, *connect.Request[adminv1.SetRateLimitsRequest]) (*connect.Response[adminv1.SetRateLimitsResponse], error)
 }
 
 // NewUsageServiceClient constructs a client for the k3fs.admin.v1.UsageService service. By default,
@@ -118,6 +128,20 @@ func NewUsageServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
+		getRateLimits: connect.NewClient[adminv1.GetRateLimitsRequest, adminv1.GetRateLimitsResponse](
+			httpClient,
+			baseURL+UsageServiceGetRateLimitsProcedure,
+			connect.WithSchema(usageServiceMethods.ByName("GetRateLimits")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		setRateLimits: connect.NewClient[adminv1.SetRateLimitsRequest, adminv1.SetRateLimitsResponse](
+			httpClient,
+			baseURL+UsageServiceSetRateLimitsProcedure,
+			connect.WithSchema(usageServiceMethods.ByName("SetRateLimits")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -128,6 +152,8 @@ type usageServiceClient struct {
 	listQuotas     *connect.Client[adminv1.ListQuotasRequest, adminv1.ListQuotasResponse]
 	setQuota       *connect.Client[adminv1.SetQuotaRequest, adminv1.SetQuotaResponse]
 	setTenantQuota *connect.Client[adminv1.SetTenantQuotaRequest, adminv1.SetTenantQuotaResponse]
+	getRateLimits  *connect.Client[adminv1.GetRateLimitsRequest, adminv1.GetRateLimitsResponse]
+	setRateLimits  *connect.Client[adminv1.SetRateLimitsRequest, adminv1.SetRateLimitsResponse]
 }
 
 // GetUsage calls k3fs.admin.v1.UsageService.GetUsage.
@@ -155,6 +181,16 @@ func (c *usageServiceClient) SetTenantQuota(ctx context.Context, req *connect.Re
 	return c.setTenantQuota.CallUnary(ctx, req)
 }
 
+// GetRateLimits calls k3fs.admin.v1.UsageService.GetRateLimits.
+func (c *usageServiceClient) GetRateLimits(ctx context.Context, req *connect.Request[adminv1.GetRateLimitsRequest]) (*connect.Response[adminv1.GetRateLimitsResponse], error) {
+	return c.getRateLimits.CallUnary(ctx, req)
+}
+
+// SetRateLimits calls k3fs.admin.v1.UsageService.SetRateLimits.
+func (c *usageServiceClient) SetRateLimits(ctx context.Context, req *connect.Request[adminv1.SetRateLimitsRequest]) (*connect.Response[adminv1.SetRateLimitsResponse], error) {
+	return c.setRateLimits.CallUnary(ctx, req)
+}
+
 // UsageServiceHandler is an implementation of the k3fs.admin.v1.UsageService service.
 type UsageServiceHandler interface {
 	// GetUsage tells what the tenant uses, or one of its buckets, or a prefix that has a quota.
@@ -167,6 +203,10 @@ type UsageServiceHandler interface {
 	SetQuota(context.Context, *connect.Request[adminv1.SetQuotaRequest]) (*connect.Response[adminv1.SetQuotaResponse], error)
 	// SetTenantQuota sets the limits of a tenant. No limits remove the quota.
 	SetTenantQuota(context.Context, *connect.Request[adminv1.SetTenantQuotaRequest]) (*connect.Response[adminv1.SetTenantQuotaResponse], error)
+	// GetRateLimits tells what a tenant may ask of the node each second.
+	GetRateLimits(context.Context, *connect.Request[adminv1.GetRateLimitsRequest]) (*connect.Response[adminv1.GetRateLimitsResponse], error)
+	// SetRateLimits sets it. S3 answers 503 SlowDown beyond it, mounts wait.
+	SetRateLimits(context.Context, *connect.Request[adminv1.SetRateLimitsRequest]) (*connect.Response[adminv1.SetRateLimitsResponse], error)
 }
 
 // NewUsageServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -211,6 +251,20 @@ func NewUsageServiceHandler(svc UsageServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
+	usageServiceGetRateLimitsHandler := connect.NewUnaryHandler(
+		UsageServiceGetRateLimitsProcedure,
+		svc.GetRateLimits,
+		connect.WithSchema(usageServiceMethods.ByName("GetRateLimits")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	usageServiceSetRateLimitsHandler := connect.NewUnaryHandler(
+		UsageServiceSetRateLimitsProcedure,
+		svc.SetRateLimits,
+		connect.WithSchema(usageServiceMethods.ByName("SetRateLimits")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/k3fs.admin.v1.UsageService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case UsageServiceGetUsageProcedure:
@@ -223,6 +277,10 @@ func NewUsageServiceHandler(svc UsageServiceHandler, opts ...connect.HandlerOpti
 			usageServiceSetQuotaHandler.ServeHTTP(w, r)
 		case UsageServiceSetTenantQuotaProcedure:
 			usageServiceSetTenantQuotaHandler.ServeHTTP(w, r)
+		case UsageServiceGetRateLimitsProcedure:
+			usageServiceGetRateLimitsHandler.ServeHTTP(w, r)
+		case UsageServiceSetRateLimitsProcedure:
+			usageServiceSetRateLimitsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -250,6 +308,14 @@ func (UnimplementedUsageServiceHandler) SetQuota(context.Context, *connect.Reque
 
 func (UnimplementedUsageServiceHandler) SetTenantQuota(context.Context, *connect.Request[adminv1.SetTenantQuotaRequest]) (*connect.Response[adminv1.SetTenantQuotaResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.UsageService.SetTenantQuota is not implemented"))
+}
+
+func (UnimplementedUsageServiceHandler) GetRateLimits(context.Context, *connect.Request[adminv1.GetRateLimitsRequest]) (*connect.Response[adminv1.GetRateLimitsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.UsageService.GetRateLimits is not implemented"))
+}
+
+func (UnimplementedUsageServiceHandler) SetRateLimits(context.Context, *connect.Request[adminv1.SetRateLimitsRequest]) (*connect.Response[adminv1.SetRateLimitsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.UsageService.SetRateLimits is not implemented"))
 }
 
 // KeyServiceClient is a client for the k3fs.admin.v1.KeyService service.
