@@ -145,6 +145,12 @@ func (d *door) SetAttr(c <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut)
 		// It became immutable while it was open for writing: its times stay, and fsync(2) doesn't fail.
 		a, err = who.GetAttr(background, namespace.Ino(in.NodeId))
 	}
+	if err != nil && flushesTimes(in) && kindOf(err) == namespace.Access {
+		// The account lost the permission while the file was open for writing: its times stay. As the answer to this the kernel
+		// would fail what comes next, whatever that is, with EIO. It looks at no attributes.
+		out.Mode, out.Ino = syscall.S_IFREG, in.NodeId
+		return fuse.OK
+	}
 	if err != nil {
 		return d.stale(err)
 	}
@@ -152,11 +158,17 @@ func (d *door) SetAttr(c <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut)
 	return fuse.OK
 }
 
+// flushesTimes reports whether it is the kernel that writes back times, of a file that is open for writing: what a program
+// sets comes without a handle.
+func flushesTimes(in *fuse.SetAttrIn) bool {
+	return isWriteback(in) && in.Valid&fuse.FATTR_FH != 0
+}
+
 // setter is who sets attributes: through an open file, who opened it; and the kernel itself, which asks as root, when it
 // writes back the times that it kept.
 func (d *door) setter(in *fuse.SetAttrIn) actor {
 	a := d.actor(&in.InHeader)
-	if fh, ok := in.GetFh(); ok {
+	if fh, ok := in.GetFh(); ok && !flushesTimes(in) {
 		if f := d.files.get(fh); f != nil {
 			a.Posix = f.fs
 		}

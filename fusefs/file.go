@@ -34,6 +34,7 @@ func (d *door) opened(fs namespace.Posix, h namespace.FileHandle, flags uint32, 
 	f.quiet = mode == syscall.O_WRONLY || flags&syscall.O_NOATIME != 0
 	if f.write {
 		d.writers.add(h.Ino(), 1)
+		d.unwritten.opened(f)
 	}
 	out.Fh = d.files.add(f)
 	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
@@ -215,7 +216,7 @@ func (d *door) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	}
 	s := d.killable(in.Pid, &f.underWay, func() error { return f.Fsync(background) })
 	if s == fuse.OK {
-		s = d.unwritten.why(in.NodeId, false)
+		s = d.unwritten.why(in.NodeId, f)
 	}
 	return s
 }
@@ -228,7 +229,7 @@ func (d *door) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	}
 	s := d.flush(f, in)
 	if s == fuse.OK && f.write {
-		s = d.unwritten.why(in.NodeId, true)
+		s = d.unwritten.why(in.NodeId, f)
 	}
 	return s
 }

@@ -94,7 +94,8 @@ type file struct {
 	underWay sync.WaitGroup // requests that nobody may be waiting for any more
 	quiet    bool           // reading it is not to set its access time (O_WRONLY: the kernel completes pages; O_NOATIME)
 
-	asked atomic.Int64 // when reading it last asked for a new access time, in unix nanoseconds
+	told  atomic.Uint64 // the last refusal of what was written to its inode that it was told of
+	asked atomic.Int64  // when reading it last asked for a new access time, in unix nanoseconds
 }
 
 // atimeEvery is how often a handle that is read from asks for a new access time.
@@ -139,29 +140,50 @@ func (w *writers) all() []namespace.Ino {
 type unwritten struct {
 	some atomic.Int64 // how many there are
 	all  sync.Map     // uint64 node to nothing
-	over sync.Map     // uint64 node to fuse.Status: why its cache was refused, which close(2) has not said yet
+	over sync.Map     // uint64 node to *refusal
+	n    atomic.Uint64
+}
+
+// refusal is why the cache of an inode could not be written back. Every file that was open then says it once, by fsync(2) or close(2), as
+// Linux does of errors of a disk (errseq_t); if none has yet, also one that is opened later.
+type refusal struct {
+	why  fuse.Status
+	n    uint64
+	seen atomic.Bool
 }
 
 // refuse notes that a quota, or that a permission was taken away, refused what the kernel wrote back. As the answer to
 // that close(2) would make EIO of it.
 func (u *unwritten) refuse(node uint64, why fuse.Status) {
-	u.over.Store(node, why)
+	u.over.Store(node, &refusal{why: why, n: u.n.Add(1)})
 	u.add(node)
 }
 
-// why is EDQUOT or EACCES if that is why what was written to a node was refused, until it was said at a close.
-func (u *unwritten) why(node uint64, closing bool) fuse.Status {
+// why is EDQUOT or EACCES if that is why what was written to a node was refused, and f was not told yet.
+func (u *unwritten) why(node uint64, f *file) fuse.Status {
+	r := u.last(node)
+	if r == nil || f.told.Swap(r.n) >= r.n {
+		return fuse.OK
+	}
+	r.seen.Store(true)
+	return r.why
+}
+
+// opened makes a file that is being opened hear of what nobody was told, and of what comes.
+func (u *unwritten) opened(f *file) {
+	if r := u.last(uint64(f.Ino())); r != nil && r.seen.Load() {
+		f.told.Store(r.n)
+	}
+}
+
+func (u *unwritten) last(node uint64) *refusal {
 	if u.some.Load() == 0 {
-		return fuse.OK
+		return nil
 	}
-	why, refused := u.over.Load(node)
-	if !refused {
-		return fuse.OK
+	if r, ok := u.over.Load(node); ok {
+		return r.(*refusal)
 	}
-	if closing {
-		u.over.Delete(node)
-	}
-	return why.(fuse.Status)
+	return nil
 }
 
 func (u *unwritten) add(node uint64) {
