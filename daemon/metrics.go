@@ -91,6 +91,7 @@ func newMetrics(d *Daemon) *metrics {
 type fuseMetrics struct {
 	*metrics
 	slow   *slowLog
+	trace  *tracer
 	log    *slog.Logger
 	name   string // of the mount, in the ids of its requests
 	tenant tenancy.TenantID
@@ -107,6 +108,7 @@ func (m *fuseMetrics) Request(r fusefs.Request) {
 	}
 	m.count("posix", r.Op, code, r.Took)
 	m.slow.posix(m, &r)
+	m.trace.posix(m, &r)
 	if m.log.Enabled(context.Background(), slog.LevelDebug) {
 		m.log.Debug("posix request", "request", m.requestID(r.ID), "operation", r.Op, "inode", uint64(r.Inode), "bytes", r.Bytes,
 			"failed", r.Failed, "took", r.Took)

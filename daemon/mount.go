@@ -41,7 +41,7 @@ func (d *Daemon) attach(ctx context.Context, who tenancy.Principal, accounts *co
 		// Only this user gets in, and files of root (as S3 makes them) would be closed to him.
 		own.UID, own.GID = new(uint32(os.Geteuid())), new(uint32(os.Getegid()))
 	}
-	meter := &fuseMetrics{metrics: d.metrics, slow: d.slow, log: d.log, name: mountName(), tenant: who.Tenant}
+	meter := &fuseMetrics{metrics: d.metrics, slow: d.slow, trace: d.tracer, log: d.log, name: mountName(), tenant: who.Tenant}
 	o.UnmountGrace, o.Logger, o.Metrics = d.share(unmountGrace), d.log, meter
 	o.Pace, o.Draining = pace{d, who.Tenant}, d.draining
 	var err error

@@ -17,7 +17,10 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
+	"golang.org/x/time/rate"
+
 	"k3fs/daemon/adminapi"
+	"k3fs/fusefs"
 	"k3fs/s3api"
 	"k3fs/tenancy"
 )
@@ -43,10 +46,11 @@ const (
 	collectedLast = time.Second / 2 // at the end of the daemon
 )
 
-// tracer makes a span of each request of the S3 door and the admin API. nil makes none.
+// tracer makes a span of each request of the S3 door and the admin API, and of a sample of those of mounts. nil makes none.
 type tracer struct {
 	provider *sdktrace.TracerProvider
 	spans    trace.Tracer
+	sample   *rate.Limiter // of requests of mounts
 }
 
 // openTracer starts sending spans; nil without a collector.
@@ -62,7 +66,7 @@ func openTracer(ctx context.Context, c TraceConfig, version string, log *slog.Lo
 	about := resource.NewSchemaless(attribute.String("service.name", "k3fs"), attribute.String("service.version", version))
 	provider := sdktrace.NewTracerProvider(sdktrace.WithResource(about),
 		sdktrace.WithBatcher(&warnedExporter{SpanExporter: exporter, log: log}, sdktrace.WithExportTimeout(collected), sdktrace.WithBatchTimeout(time.Second)))
-	return &tracer{provider: provider, spans: provider.Tracer("k3fs")}, nil
+	return &tracer{provider: provider, spans: provider.Tracer("k3fs"), sample: rate.NewLimiter(rate.Every(posixEvery), posixAtOnce)}, nil
 }
 
 // warnedExporter says that spans can't be sent, when that begins and when it ends. One goroutine uses it at a time.
@@ -124,6 +128,25 @@ func (t *tracer) s3(r *s3api.Request) {
 		attribute.String("http.request.method", r.Method), attribute.Int("http.response.status_code", r.Status),
 		attribute.String("aws.s3.bucket", r.Bucket),
 		attribute.Int64("http.request.body.size", r.In), attribute.Int64("http.response.body.size", r.Out))
+}
+
+// How many requests of mounts get a span: what a job does with files are thousands of requests a second.
+const (
+	posixAtOnce = 50
+	posixEvery  = 100 * time.Millisecond
+)
+
+// posix makes the span of a request of a mount, of as many as the sample has room for.
+func (t *tracer) posix(m *fuseMetrics, r *fusefs.Request) {
+	if t == nil || !t.sample.Allow() {
+		return
+	}
+	failed := ""
+	if r.Broken {
+		failed = "EIO"
+	}
+	t.span("posix", r.Op, m.requestID(r.ID), "", m.tenant, time.Now().Add(-r.Took), r.Took, failed, attribute.Int64("k3fs.inode", int64(r.Inode)),
+		attribute.Int("k3fs.bytes", r.Bytes), attribute.Bool("k3fs.refused", r.Failed), attribute.String("k3fs.mount", m.name))
 }
 
 func (t *tracer) admin(c *adminapi.Call) {

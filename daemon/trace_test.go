@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"k3fs/daemon/adminapi"
+	"k3fs/fusefs"
 	"k3fs/s3api"
 )
 
@@ -96,6 +97,33 @@ func TestTraces(t *testing.T) {
 	require.False(t, bytes.Contains(c.raw, []byte("hush")))
 }
 
+// Of requests of a mount a sample becomes spans, however many there are.
+func TestTracesOfMounts(t *testing.T) {
+	c := &spanCollector{}
+	server := httptest.NewServer(c)
+	defer server.Close()
+	d := &Daemon{health: &health{}, log: slog.New(slog.DiscardHandler)}
+	d.metrics = newMetrics(d)
+	var err error
+	d.tracer, err = openTracer(t.Context(), TraceConfig{server.URL + "/v1/traces"}, "test", d.log)
+	require.NoError(t, err)
+	m := &fuseMetrics{metrics: d.metrics, trace: d.tracer, log: d.log, name: "MOUNT", tenant: 7}
+	m.Request(fusefs.Request{Op: "write", ID: 42, Inode: 5, Bytes: 10, Took: time.Second, Failed: true, Broken: true})
+	d.tracer.sample.SetLimit(0)
+	for range 10 * posixAtOnce {
+		m.Request(fusefs.Request{Op: "lookup", Took: time.Millisecond, Failed: true})
+	}
+	require.NoError(t, d.tracer.provider.ForceFlush(t.Context()))
+	require.NoError(t, d.tracer.close())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	require.Len(t, c.spans, posixAtOnce)
+	require.Equal(t, "posix write", c.spans[0].Name)
+	require.Subset(t, attributes(c.spans[0]), map[string]string{"k3fs.request_id": "MOUNT-42", "k3fs.tenant": "7", "k3fs.mount": "MOUNT"})
+	require.Equal(t, tracev1.Status_STATUS_CODE_ERROR, c.spans[0].Status.GetCode())
+	require.Equal(t, tracev1.Status_STATUS_CODE_UNSET, c.spans[1].Status.GetCode(), "what the program did wrong")
+}
+
 // A daemon sends the spans of what it answered.
 func TestDaemonSendsTraces(t *testing.T) {
 	c := &spanCollector{}
@@ -134,7 +162,7 @@ func TestTracesWithoutCollector(t *testing.T) {
 	off, err := openTracer(t.Context(), TraceConfig{}, "test", nil)
 	require.NoError(t, err)
 	require.Nil(t, off)
-	require.Zero(t, testing.AllocsPerRun(10, func() { off.s3(&s3api.Request{}) }))
+	require.Zero(t, testing.AllocsPerRun(10, func() { off.s3(&s3api.Request{}); off.posix(nil, nil) }))
 	for _, wrong := range []string{"127.0.0.1:4318", "http://", "http://user:secret@host/", "ftp://host/"} {
 		cfg := testConfig(t)
 		cfg.Trace.Endpoint = wrong

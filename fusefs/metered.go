@@ -21,7 +21,7 @@ func (m *metered) done(op string, in *fuse.InHeader, begun time.Time, s fuse.Sta
 // moved is done for a request that moved n bytes of a file.
 func (m *metered) moved(op string, in *fuse.InHeader, n int, begun time.Time, s fuse.Status) fuse.Status {
 	m.to.Request(Request{Op: op, ID: in.Unique, Inode: namespace.Ino(in.NodeId), Bytes: n, Took: time.Since(begun),
-		Failed: s != fuse.OK && !(op == "lookup" && s == fuse.ENOENT)})
+		Broken: s == fuse.EIO, Failed: s != fuse.OK && !(op == "lookup" && s == fuse.ENOENT)})
 	return s
 }
 

@@ -90,6 +90,7 @@ type Request struct {
 	Inode  namespace.Ino // what it was about; the directory if it named an entry
 	Bytes  int           // that it read or wrote
 	Took   time.Duration
+	Broken bool // it failed with EIO
 	Failed bool // a name that was looked up and is absent is no failure
 }
 
