@@ -75,6 +75,14 @@ func newMetrics(d *Daemon) *metrics {
 			}
 			return 1
 		})
+	readOnly := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "k3fs_read_only", Help: "1 in read-only mode."}, func() float64 {
+		if d.stores.tenancy.ReadOnly() {
+			return 1
+		}
+		return 0
+	})
+	problems := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "k3fs_scrub_problems", Help: "Problems that the last scrub of this run has found."},
+		func() float64 { s := d.scrub.shown(); return float64(int64(len(s.Problems)) + s.MoreProblems) })
 	frozen := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "k3fs_lock_clock_frozen",
 		Help: "1 if locks and holds don't expire until the host's clock is confirmed."}, func() float64 {
 		if d.ns.Clock().Frozen {
@@ -82,7 +90,7 @@ func newMetrics(d *Daemon) *metrics {
 		}
 		return 0
 	})
-	m.registry.MustRegister(frozen, m.requests, m.seconds, m.bytes, info, ready, usageCollector{d},
+	m.registry.MustRegister(frozen, readOnly, problems, m.requests, m.seconds, m.bytes, info, ready, usageCollector{d},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
