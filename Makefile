@@ -26,8 +26,8 @@ help: ## list the targets
 	@printf '\nVariables: DATA=dir (run), DESTDIR=, PREFIX=/usr/local (install), BENCH="arguments" (bench), FUZZTIME=2000x or 10m (fuzz), STATES=100000 (crash),\n           K3FS_E2E=long (e2e)\n'
 
 .PHONY: build
-build: ## build bin/k3fs, a static binary
-	@CGO_ENABLED=0 go build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o bin/k3fs ./cmd/k3fs
+build: ## build bin/k3fs, a static binary; TAGS=pkcs11: with hardware security modules, which takes cgo
+	@CGO_ENABLED=$(if $(TAGS),1,0) go build $(GOFLAGS) -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/k3fs ./cmd/k3fs
 
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
@@ -74,10 +74,13 @@ lint: bin/tools/staticcheck ## check format, go vet and staticcheck
 	  [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
 	@go vet $(PACKAGES)
 	@bin/tools/staticcheck $(PACKAGES)
+	@go vet -tags pkcs11 $(PKCS11)
+	@bin/tools/staticcheck -tags pkcs11 $(PKCS11)
 
 .PHONY: unit
 unit: ## run every test but the end-to-end ones
 	@go test $$(go list $(PACKAGES) | grep -v '^k3fs/e2e')
+	@go test -tags pkcs11 ./tenancy/keyservice/pkcs11
 
 .PHONY: race
 race: ## run the tests of RACE="packages" under the race detector, briefly

@@ -24,20 +24,20 @@ const nodeKeysFile = "node-keys"
 // KeyServiceConfig is a key service in place of the master key. Its credentials are in a file (transit), or where AWS's
 // SDKs look for them.
 type KeyServiceConfig struct {
-	Kind      string        `koanf:"kind"`       // transit or awskms; empty: none
-	Address   string        `koanf:"address"`    // URL; of awskms empty for AWS's own
+	Kind      string        `koanf:"kind"`       // transit, awskms or pkcs11; empty: none
+	Address   string        `koanf:"address"`    // URL; of awskms empty for AWS's own; of pkcs11 the module's file
 	Key       string        `koanf:"key"`        // "{tenant}" in it is the tenant's number
-	Mount     string        `koanf:"mount"`      // of transit's engine
+	Mount     string        `koanf:"mount"`      // of transit's engine; of pkcs11 the token's label
 	Namespace string        `koanf:"namespace"`  // of OpenBao or Vault
-	TokenFile string        `koanf:"token_file"` // transit's token
+	TokenFile string        `koanf:"token_file"` // transit's token, or the PIN of pkcs11
 	CAFile    string        `koanf:"ca_file"`    // who signs the server's certificate
 	Region    string        `koanf:"region"`     // of AWS
 	Life      time.Duration `koanf:"life"`       // how long an unwrapped key is used without asking again
 }
 
 func (c *KeyServiceConfig) validate(bad func(key, format string, args ...any)) {
-	if !oneOf(c.Kind, "", "transit", "awskms") {
-		bad("key_service.kind", "%q is not transit or awskms", c.Kind)
+	if !oneOf(c.Kind, "", "transit", "awskms", "pkcs11") {
+		bad("key_service.kind", "%q is not transit, awskms or pkcs11", c.Kind)
 		return
 	}
 	if c.Kind == "" {
@@ -48,6 +48,9 @@ func (c *KeyServiceConfig) validate(bad func(key, format string, args ...any)) {
 	}
 	if c.Kind == "transit" && (c.Address == "" || c.TokenFile == "") {
 		bad("key_service.address", "transit needs key_service.address and key_service.token_file")
+	}
+	if c.Kind == "pkcs11" && (c.Address == "" || c.Mount == "" || c.TokenFile == "") {
+		bad("key_service.address", "pkcs11 needs key_service.address (the module's file), key_service.mount (the token's label) and key_service.token_file (the PIN)")
 	}
 	if c.Life < time.Second {
 		bad("key_service.life", "must be 1s or more")
@@ -63,6 +66,8 @@ func (c *KeyServiceConfig) open(ctx context.Context) (keyservice.Service, error)
 		return nil, nil
 	case "transit":
 		s, err = transit.New(transit.Options{Address: c.Address, Mount: c.Mount, Key: c.Key, Namespace: c.Namespace, TokenFile: c.TokenFile, CAFile: c.CAFile})
+	case "pkcs11":
+		s, err = openPKCS11(c)
 	default:
 		s, err = awskms.New(ctx, awskms.Options{Key: c.Key, Region: c.Region, Endpoint: c.Address})
 	}
