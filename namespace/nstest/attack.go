@@ -30,14 +30,20 @@ type AttackOptions struct {
 	believe   time.Duration       // how far the namespace follows the host's clock; 0: as it is documented
 }
 
-// The principals of an attack: the root account and another of the tenant that owns all, and another tenant's root.
-var principals = []tenancy.Principal{Root, {Tenant: tenancy.FirstTenant, Account: "plain"}, {Tenant: 2, Account: tenancy.RootAccount, Root: true}}
+// The principals of an attack: the root account and another of the tenant that owns all, another tenant's root, and an
+// account of the first tenant that may only read.
+var principals = []tenancy.Principal{Root, {Tenant: tenancy.FirstTenant, Account: "plain"}, {Tenant: 2, Account: tenancy.RootAccount, Root: true},
+	{Tenant: tenancy.FirstTenant, Account: reader}}
 
 const (
 	root = iota
 	plain
 	stranger
+	onlyReads
 )
+
+// unpermitted reports whether nothing that a principal does may change anything.
+func unpermitted(who int) bool { return who == stranger || who == onlyReads }
 
 // noBypass is the policy by which the tenant's other account may not pass governance retention in a bucket.
 const noBypass = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":{"AWS":"arn:aws:iam::000000000001:user/plain"},
@@ -342,9 +348,9 @@ func (a *attacker) judge(who int, want verdict, err error) {
 	switch {
 	case err != nil && (kind == namespace.Internal || kind == namespace.Corrupt || kind == namespace.Unavailable || kind == namespace.Stale):
 		a.fail("broken: %v", err)
-	case who == stranger && err == nil:
-		a.fail("another tenant was permitted it")
-	case who == stranger:
+	case unpermitted(who) && err == nil:
+		a.fail("another tenant, or one who may only read, was permitted it")
+	case unpermitted(who):
 	case want == refuses && err == nil:
 		a.fail("permitted what the rule refuses")
 	case want == permits && no && back:

@@ -33,6 +33,8 @@ func (a *attacker) step() {
 		who = plain
 	case 3:
 		who = stranger
+	case 4:
+		who = onlyReads
 	}
 	v := a.w.FS.As(principals[who])
 	a.durable = false
@@ -90,10 +92,22 @@ func (a *attacker) operate(v *namespace.View, who int, b *book) (what string, ot
 		a.clock(v, who)
 		return "clock", nil
 	case n < 21:
-		require.NoError(a.t, a.w.FS.Reap(context.Background()), a.story())
-		return "reap", nil
+		a.collect(v, who)
+		return "collect", nil
 	}
 	return a.restart(), nil
+}
+
+// collect takes garbage, or says what it would take; nothing that is there may go by it.
+func (a *attacker) collect(v *namespace.View, who int) {
+	dry := a.rng.IntN(2) == 0
+	_, err := v.CollectGarbage(context.Background(), dry, nil)
+	want := refuses
+	if who == root {
+		want = permits
+	}
+	a.judge(who, want, err)
+	require.NoError(a.t, a.w.FS.Reap(context.Background()), a.story())
 }
 
 func (a *attacker) key() string     { return attackKeys[a.rng.IntN(len(attackKeys))] }

@@ -29,8 +29,14 @@ import (
 // Authority is a namespace.Authority that decides as tenancy does, with keys that need no master key.
 type Authority struct{ storetest.Keys }
 
+// reader is an account that may read.
+const reader = "reader"
+
 // Allow implements namespace.Authority.
 func (*Authority) Allow(p tenancy.Principal, a tenancy.Action, r tenancy.Resource) error {
+	if p.Account == reader && !tenancy.RoleReadOnly.Has(a) {
+		return tenancy.ErrDenied
+	}
 	return tenancy.Allow(p, a, r)
 }
 
