@@ -16,7 +16,7 @@ var defaultExclude = exclude{
 	".#*", "#*#", // Emacs
 	".goutputstream-*", ".~lock.*#", "~$*", // GNOME, LibreOffice, Microsoft Office
 	".nfs*", ".fuse_hidden*", ".rsync-tmp/*", // files that were removed while open, rsync --partial-dir
-	".git/*.lock", ".git/tmp_*", // git
+	".git/*.lock", "*.git/tmp_*", // git, the latter also of bare repositories
 	"*-journal", "*-wal", "*-shm", // SQLite
 }
 
@@ -55,7 +55,7 @@ func (x exclude) match(objectKey string) bool {
 	}
 	for _, pattern := range x {
 		above, last := path.Split(pattern)
-		if ok, err := path.Match(last, name); err != nil || !ok {
+		if !nameMatches(last, name) {
 			continue
 		}
 		if above == "" || below(strings.TrimSuffix(above, "/"), dirs) {
@@ -63,6 +63,19 @@ func (x exclude) match(objectKey string) bool {
 		}
 	}
 	return false
+}
+
+// nameMatches is path.Match, with a short way for patterns that are a beginning or an end.
+func nameMatches(pattern, name string) bool {
+	const meta = `*?[\`
+	if end, ok := strings.CutPrefix(pattern, "*"); ok && !strings.ContainsAny(end, meta) {
+		return strings.HasSuffix(name, end)
+	}
+	if begin, ok := strings.CutSuffix(pattern, "*"); ok && !strings.ContainsAny(begin, meta) {
+		return strings.HasPrefix(name, begin)
+	}
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
 }
 
 // below reports whether one of the directories matches.

@@ -244,9 +244,10 @@ type txn struct {
 
 	vacated []byte // key of the entry that it removed last
 
-	set     tenancy.Settings // of the bucket asked for last, if setRead
-	setOf   Ino
-	setRead bool
+	set      tenancy.Settings // of the bucket asked for last, if setRead
+	setOwner tenancy.TenantID
+	setOf    Ino
+	setRead  bool
 }
 
 // Set implements metastore.Txn.

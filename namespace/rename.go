@@ -186,6 +186,9 @@ func (t *txn) noLoop(from, to *end) error {
 
 // slotsOfEnds are the keys of the two ends, which files leave and come to; to.stored is set.
 func (t *txn) slotsOfEnds(from, to *end) (away, here slot, err error) {
+	if from.parent == to.parent {
+		return t.slotsOfTwo(from.dir, from.stored, to.stored)
+	}
 	if away, err = t.slotOf(from.dir, from.stored); err != nil {
 		return away, here, err
 	}

@@ -27,11 +27,18 @@ func (fs *FS) settingsOf(r metastore.Reader, ino Ino) (tenancy.Settings, error) 
 	if t.setRead && t.setOf == ino {
 		return t.set, nil
 	}
-	s, err := readSettings(r, ino)
-	if err == nil {
-		t.set, t.setOf, t.setRead = s, ino, true
+	err := t.readSet(ino)
+	return t.set, err
+}
+
+// readSet reads what is set on a bucket, and whose it is.
+func (t *txn) readSet(ino Ino) error {
+	var rec bucketRec
+	if _, err := getRec(t, bucketKey(ino), &rec); err != nil {
+		return err
 	}
-	return s, err
+	t.set, t.setOwner, t.setOf, t.setRead = rec.Settings, tenancy.TenantID(rec.Owner), ino, true
+	return nil
 }
 
 func readSettings(r metastore.Reader, ino Ino) (tenancy.Settings, error) {

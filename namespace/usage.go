@@ -165,10 +165,13 @@ func (t *txn) chargeKey(owner tenancy.TenantID, bucket Ino, objectKey string, u 
 
 // chargeMarkers charges delete markers of a bucket's key.
 func (t *txn) chargeMarkers(bucket Ino, objectKey string, n int64) error {
-	var rec bucketRec
-	_, err := getRec(t, bucketKey(bucket), &rec) // gone: what the reaper has left of it is nobody's
-	t.chargeKey(tenancy.TenantID(rec.Owner), bucket, objectKey, Usage{Inodes: n})
-	return err
+	if !t.setRead || t.setOf != bucket {
+		if err := t.readSet(bucket); err != nil {
+			return err
+		}
+	}
+	t.chargeKey(t.setOwner, bucket, objectKey, Usage{Inodes: n}) // nobody's if the bucket is gone
+	return nil
 }
 
 // maxMoved bounds the entries of a directory that is renamed into or out of the prefix of a quota. More must be copied.

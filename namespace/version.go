@@ -69,17 +69,31 @@ func (b *bucketDir) slot(objectKey string) slot {
 
 // slotOf is the slot of an entry that the mount changes. Keys that S3 can't say have no versions.
 func (t *txn) slotOf(dir *inodeRec, stored string) (slot, error) {
+	one, _, err := t.slotsOfTwo(dir, stored, "")
+	return one, err
+}
+
+// slotsOfTwo are the slots of two entries of a directory, or of one, if the other's name is empty.
+func (t *txn) slotsOfTwo(dir *inodeRec, stored, other string) (one, two slot, err error) {
 	s, err := t.fs.settingsOf(t, Ino(dir.Bucket))
-	state := versioningOf(s)
-	if err != nil || state == unversioned {
-		return slot{}, err
+	if err != nil || versioningOf(s) == unversioned {
+		return slot{}, slot{}, err
 	}
 	_, base, err := keyOf(t, dir)
-	objectKey := base + stored
-	if err != nil || len(objectKey) > maxKey {
-		return slot{}, err
+	if err == nil {
+		one, err = t.slotAt(dir, s, base+stored)
 	}
-	at := slot{bucket: Ino(dir.Bucket), key: objectKey, state: state, temp: excludedBy(s).match(objectKey), settings: s}
+	if err == nil && other != "" {
+		two, err = t.slotAt(dir, s, base+other)
+	}
+	return one, two, err
+}
+
+func (t *txn) slotAt(dir *inodeRec, s tenancy.Settings, objectKey string) (at slot, err error) {
+	if len(objectKey) > maxKey {
+		return slot{}, nil
+	}
+	at = slot{bucket: Ino(dir.Bucket), key: objectKey, state: versioningOf(s), temp: excludedBy(s).match(objectKey), settings: s}
 	if at.temp {
 		at.held, err = t.heldKey(dir, objectKey)
 	}

@@ -485,10 +485,10 @@ func TestTemporaryNames(t *testing.T) {
 func TestExclude(t *testing.T) {
 	x := defaultExclude
 	require.True(t, x.valid())
-	for _, k := range []string{"a.tmp", "d/a.tmp", "f~", ".f.swp", "d/.f.swx", ".git/index.lock", "r/.git/refs/heads/x.lock", "4913", ".~lock.x.odt#", "db-wal"} {
+	for _, k := range []string{"a.tmp", "d/a.tmp", "f~", ".f.swp", "d/.f.swx", ".git/index.lock", "r/.git/refs/heads/x.lock", "4913", ".~lock.x.odt#", "db-wal", ".git/tmp_x", "r/x.git/objects/12/tmp_obj_ab"} {
 		require.True(t, x.match(k), k)
 	}
-	for _, k := range []string{"a", "d.tmp/", "d.tmp/a", "Cargo.lock", "x.git/a.lock", ".gitignore", "a/4913/b", "~f"} {
+	for _, k := range []string{"a", "d.tmp/", "d.tmp/a", "Cargo.lock", "x.git/a.lock", "x.git/a", "git/tmp_x", ".gitignore", "a/4913/b", "~f"} {
 		require.False(t, x.match(k), k)
 	}
 	require.False(t, exclude{"["}.valid())
