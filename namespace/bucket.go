@@ -189,6 +189,9 @@ func (v *View) makeBucket(ctx context.Context, d metastore.Durability, name, reg
 		if err := v.fs.auth.Allow(v.who, tenancy.CreateBucket, tenancy.Resource{Bucket: name}); err != nil {
 			return err
 		}
+		if err := tenancy.Acts(t, v.who.Tenant); err != nil {
+			return err
+		}
 		if err := v.bucketNameFree(t, name); err != nil {
 			return err
 		}

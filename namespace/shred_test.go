@@ -259,3 +259,20 @@ func TestShredCrash(t *testing.T) {
 		a.requireGone(t)
 	}
 }
+
+// before is an authority that doesn't know yet that a tenant was suspended.
+type before struct{ Authority }
+
+func (before) Allow(tenancy.Principal, tenancy.Action, tenancy.Resource) error { return nil }
+
+// A bucket that is made while its tenant is suspended, and then removed as one that has nothing, is not made.
+func TestNoBucketOfSuspended(t *testing.T) {
+	a := newAcme(t)
+	a.suspend(t)
+	a.fs.auth = before{a.fs.auth}
+	requireKind(t, Access, a.own.CreateBucket(bg, "late", ""))
+	_, err := a.own.Mkdir(bg, RootIno, "late", NewNode{Mode: 0o755})
+	requireKind(t, Access, err)
+	require.NoError(t, a.ten.SetStatus(bg, a.id, tenancy.Active))
+	require.NoError(t, a.own.CreateBucket(bg, "late", ""))
+}

@@ -216,6 +216,20 @@ func getTenant(r metastore.Reader, id TenantID) (Tenant, error) {
 	return decodeTenant(raw)
 }
 
+// Acts is ErrDenied if the records of a transaction say that a tenant is suspended. Allow decides from memory, which knows of that a
+// moment later; and a transaction that asks conflicts with a change of it. So what a tenant makes before it is
+// suspended is there for who then asks whether it has anything.
+func Acts(r metastore.Reader, id TenantID) error {
+	one, err := getTenant(r, id)
+	switch {
+	case errors.Is(err, ErrNoTenant): // of one that is gone memory has known for long that it was suspended
+		return nil
+	case err == nil && one.Status != Active:
+		return fmt.Errorf("%w: %w", ErrDenied, ErrSuspended)
+	}
+	return err
+}
+
 func lastTenant(r metastore.Reader) (TenantID, error) {
 	raw, err := r.Get(sequenceKey())
 	if errors.Is(err, metastore.ErrNotFound) {
