@@ -37,8 +37,8 @@ const stall = 5 * time.Millisecond
 
 // NewGate makes a gate with as many places as there are processors, for when tenants compete. With more, one tenant's
 // requests keep all processors busy, and each step of another's commit (the log's sync, the journal's thread) waits in
-// the kernel's queue: its p99 beside 64 clients was 4 to 8 times that alone with two places a processor, and
-// 1.4 to 2.1 times with one, at the same throughput of the 64 (docs/benchmarks.md).
+// the kernel's queue: its p99 beside 64 clients was twice as long and more with two places a processor as with
+// one, at the same throughput of the 64 (docs/benchmarks.md).
 func NewGate() *Gate {
 	return &Gate{slots: runtime.GOMAXPROCS(0), now: time.Now, tenants: map[tenancy.TenantID]*share{}}
 }
