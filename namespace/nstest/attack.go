@@ -404,6 +404,9 @@ func (a *attacker) scan(b *book, what string) {
 				a.mayLose(b, v, what, "altered")
 			}
 			v = a.meet(b, found, ids)
+			for _, y := range was { // a directory's rename, or a link, took a committed file along
+				v.strict = v.strict || y.strict && y.ino == v.ino && y.lock == v.lock
+			}
 			switch first, ok := times[v.ino]; {
 			case ok && first.Before(v.earliest): // after a kill the clock may be behind what it showed
 				v.earliest = first
