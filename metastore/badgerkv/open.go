@@ -123,7 +123,7 @@ func (s *Store) checkFiles(keys keys) error {
 // syncLogs makes durable what a killed process left in the page cache: it is about to be replayed, and
 // what comes after it must not outlive it.
 func syncLogs(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	names, err := logs(dir)
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (s *Store) badgerOptions(k keys) badger.Options {
 // memTable is the size of memtables for this run: what is wanted, or that of an earlier run whose log is
 // left to be replayed, which would not fit into less. Badger makes a log twice as long as its memtable.
 func memTable(dir string, wanted int64) (int64, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	names, err := logs(dir)
 	if err != nil {
 		return 0, err
 	}

@@ -24,7 +24,7 @@ type wal struct {
 
 // openWAL finds the log that Badger writes to, once it is open.
 func openWAL(dir string) (*wal, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	names, err := logs(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +39,21 @@ func openWAL(dir string) (*wal, error) {
 		return nil, err
 	}
 	return w, syncDir(dir)
+}
+
+// logs are the paths of Badger's logs; none where there is no directory. filepath.Glob would take characters of dir for
+// a pattern.
+func logs(dir string) (paths []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".mem" {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, err
 }
 
 func (w *wal) path(number int) string {

@@ -48,3 +48,15 @@ func TestFailedSyncOfTheLogStops(t *testing.T) {
 	require.ErrorIs(t, put(s, metastore.Durable, "b"), metastore.ErrStopped)
 	require.Error(t, s.Close())
 }
+
+// TestDirectoryThatLooksLikeAPattern: also there the logs are found, synced and replayed.
+func TestDirectoryThatLooksLikeAPattern(t *testing.T) {
+	o := testOptions(filepath.Join(t.TempDir(), `[a*\`))
+	s := mustOpen(t, o)
+	require.NoError(t, put(s, metastore.Durable, "a"))
+	names, err := logs(s.badgerDir)
+	require.NoError(t, err)
+	require.Equal(t, []string{s.wal.path(s.wal.number)}, names)
+	require.NoError(t, s.Close())
+	require.NoError(t, mustOpen(t, o).Close())
+}
