@@ -373,7 +373,7 @@ func (fs *FS) leave(ctx context.Context) error {
 	})
 }
 
-// number returns a fresh number for an inode, a content or a tree. Within an update at most reserveLow
+// number returns a fresh number for an inode or a content. Within an update at most reserveLow
 // may be taken.
 func (fs *FS) number() uint64 { return fs.next.Add(1) - 1 }
 

@@ -17,7 +17,7 @@ type (
 //msgp:tuple dentryRec listedRec slice extentRec tagRec
 type superRec struct {
 	Format uint32 `msg:"f"`
-	Next   uint64 `msg:"n"`           // numbers (inodes, contents, trees) below this may be in use
+	Next   uint64 `msg:"n"`           // numbers (inodes, contents) below this may be in use
 	Inodes int64  `msg:"i,omitempty"` // how many there are, while no run is under way; 0 if that is not known
 }
 

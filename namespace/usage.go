@@ -81,7 +81,7 @@ func (n *inodeRec) charge() charge {
 	return c
 }
 
-// objectKey is the key that a spot stands for; empty if it is nowhere, or in a tree that was detached.
+// objectKey is the key that a spot stands for; empty if it is nowhere.
 func (s spot) objectKey(r metastore.Reader) (string, error) {
 	if s.key != "" || s.parent == 0 {
 		return s.key, nil
