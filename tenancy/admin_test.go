@@ -187,7 +187,7 @@ func TestAdministrationIsForAdmins(t *testing.T) {
 			require.Equal(t, err == nil, err2 == nil)
 			return err
 		},
-		DeleteTenant: func(a *Admin) error { return a.DeleteTenant(ctx, "acme", nothingThere) },
+		DeleteTenant: func(a *Admin) error { _, err := a.DeleteTenant(ctx, "acme", nothingThere); return err },
 	} {
 		for r, p := range s.of {
 			if !r.Has(need) || actions[need].scope == ofNode {
@@ -203,7 +203,7 @@ func TestAdministrationIsForAdmins(t *testing.T) {
 
 const allowAll = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}`
 
-func nothingThere(metastore.Reader, TenantID) error { return nil }
+func nothingThere(metastore.Txn, TenantID) error { return nil }
 
 // In the first tenant an admin is no operator of the node, and can't become one.
 func TestAdminsDontBecomeOperators(t *testing.T) {
@@ -411,13 +411,19 @@ func TestTenantsAreManaged(t *testing.T) {
 	require.Equal(t, []string{"emca"}, []string{all[0].Name})
 	require.Zero(t, next)
 
-	require.ErrorIs(t, as.DeleteTenant(ctx, "emca", nothingThere), ErrInUse, "it acts")
+	_, err = as.DeleteTenant(ctx, "emca", nothingThere)
+	require.ErrorIs(t, err, ErrInUse, "it acts")
 	_, err = as.UpdateTenant(ctx, "emca", TenantChange{Status: new(Suspended)})
 	require.NoError(t, err)
-	full := func(metastore.Reader, TenantID) error { return fmt.Errorf("%w: it has buckets", ErrInUse) }
-	require.ErrorIs(t, as.DeleteTenant(ctx, "emca", full), ErrInUse)
-	require.NoError(t, as.DeleteTenant(ctx, "emca", nothingThere))
-	require.ErrorIs(t, as.DeleteTenant(ctx, "emca", nothingThere), ErrNoTenant)
+	require.NoError(t, w.EnsureKMSKey(ctx, made.ID, "theirs"))
+	_, err = as.DeleteTenant(ctx, "emca", func(metastore.Txn, TenantID) error { return fmt.Errorf("%w: it has buckets", ErrInUse) })
+	require.ErrorIs(t, err, ErrInUse)
+	gone, err := as.DeleteTenant(ctx, "emca", nothingThere)
+	require.NoError(t, err)
+	require.Equal(t, made.ID, gone)
+	require.False(t, w.KMSKey(ctx, made.ID, "theirs"))
+	_, err = as.DeleteTenant(ctx, "emca", nothingThere)
+	require.ErrorIs(t, err, ErrNoTenant)
 	_, _, err = w.Authenticate(ctx, root.AccessKey, "")
 	require.ErrorIs(t, err, ErrNoSuchKey)
 	require.ErrorIs(t, w.Allow(who, ListBucket, bucket), ErrDenied)

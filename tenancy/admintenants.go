@@ -88,16 +88,19 @@ func (a *Admin) ResetTenant(ctx context.Context, name string) (root Credentials,
 	return root, err
 }
 
-// DeleteTenant removes a suspended tenant with its accounts, access keys and policies. empty is asked inside the
-// transaction whether anything else is the tenant's (buckets, holds), and says what with ErrInUse. It needs DeleteTenant.
-func (a *Admin) DeleteTenant(ctx context.Context, name string, empty func(r metastore.Reader, id TenantID) error) error {
-	return a.do(ctx, DeleteTenant, "", func(c *change) error {
+// DeleteTenant removes a suspended tenant with its accounts, access keys and policies, and returns its number, which is
+// not given out again. vacate is called inside the transaction to remove what others keep of the tenant; it says with
+// ErrInUse what is in the way (buckets, holds). It needs DeleteTenant.
+func (a *Admin) DeleteTenant(ctx context.Context, name string, vacate func(t metastore.Txn, id TenantID) error) (id TenantID, err error) {
+	err = a.do(ctx, DeleteTenant, "", func(c *change) error {
 		one, err := getTenantNamed(c, name)
 		if err != nil {
 			return err
 		}
-		return c.deleteTenant(one.ID, empty)
+		id = one.ID
+		return c.deleteTenant(id, vacate)
 	})
+	return id, err
 }
 
 func getTenantNamed(r metastore.Reader, name string) (Tenant, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"k3fs/metastore"
 )
@@ -106,9 +107,9 @@ func (c *change) renameTenant(one *Tenant, name string) error {
 	return err
 }
 
-// deleteTenant removes a suspended tenant with its accounts, access keys and policies, if empty finds nothing of it.
+// deleteTenant removes a suspended tenant with its accounts, access keys and policies, if vacate removes the rest of it.
 // Its number is not given out again; its keys stay, since records that outlive it (its audit log) are sealed by them.
-func (c *change) deleteTenant(id TenantID, empty func(r metastore.Reader, id TenantID) error) error {
+func (c *change) deleteTenant(id TenantID, vacate func(t metastore.Txn, id TenantID) error) error {
 	one, err := getTenant(c, id)
 	switch {
 	case err != nil:
@@ -118,7 +119,7 @@ func (c *change) deleteTenant(id TenantID, empty func(r metastore.Reader, id Ten
 	case one.Status != Suspended:
 		return fmt.Errorf("%w: tenant %s acts: suspend it first", ErrInUse, one.Name)
 	}
-	if err := empty(c, id); err != nil {
+	if err := vacate(c, id); err != nil {
 		return err
 	}
 	accounts, err := namesOf(c, accountKey(id, ""))
@@ -128,20 +129,17 @@ func (c *change) deleteTenant(id TenantID, empty func(r metastore.Reader, id Ten
 	policies, failed := namesOf(c, policyKey(id, ""))
 	for _, name := range policies {
 		c.policies[named{id, name}] = true
-		err = errors.Join(err, c.Delete(policyKey(id, name)))
 	}
-	signing, more := namesOf(c, numbered('y', id, 0))
-	for _, name := range signing {
-		err = errors.Join(err, c.Delete(append(numbered('y', id, 0), name...)))
+	err = errors.Join(err, failed)
+	for _, table := range [][]byte{policyKey(id, ""), numbered('y', id, 0), shareKey(id, ""), kmsKey(id, "")} {
+		names, failed := namesOf(c, table)
+		err = errors.Join(err, failed)
+		for _, name := range names {
+			err = errors.Join(err, c.Delete(slices.Concat(table, []byte(name))))
+		}
 	}
-	shares, more2 := namesOf(c, shareKey(id, ""))
-	for _, name := range shares {
-		err = errors.Join(err, c.Delete(shareKey(id, name)))
-	}
-	failed = errors.Join(failed, more2, c.Delete(limitsKey(id)))
 	c.tenants[id], c.signing[id] = true, true
-	failed = errors.Join(failed, more)
-	return errors.Join(err, failed, c.Delete(tenantKey(id)), c.Delete(tenantNameKey(one.Name)))
+	return errors.Join(err, c.Delete(limitsKey(id)), c.Delete(tenantKey(id)), c.Delete(tenantNameKey(one.Name)))
 }
 
 func namesOf(r metastore.Reader, prefix []byte) (names []string, err error) {

@@ -10,9 +10,9 @@ import (
 
 func newTenant() *cobra.Command {
 	a := &api{}
-	cmd := group("tenant", "make, list and suspend tenants (for who operates the store)",
+	cmd := group("tenant", "make, list, suspend and delete tenants (for who operates the store)",
 		`A tenant is an organisation whose data no other sees: it has accounts, buckets, keys and quotas of its own.`,
-		newTenantCreate(a), newTenantList(a), newTenantShow(a), newTenantUpdate(a), newTenantReset(a),
+		newTenantCreate(a), newTenantList(a), newTenantShow(a), newTenantUpdate(a), newTenantReset(a), newTenantDelete(a),
 		newTenantErase(a), newErasure(a), newRetentionCap(a), newTenantLimits(a))
 	a.flags(cmd)
 	return cmd
@@ -116,4 +116,21 @@ func newTenantReset(a *api) *cobra.Command {
 		}
 		return showCredentials(a, cmd, answer.Root)
 	})
+}
+
+func newTenantDelete(a *api) *cobra.Command {
+	yes := false
+	cmd := a.verb("delete NAME", "remove a suspended tenant that has no buckets and no holds", exactly(1, "the name of a tenant"), func(cmd *cobra.Command, s *services, args []string) error {
+		if !yes {
+			if err := confirmed(cmd, "This removes tenant "+args[0]+" with its accounts, access keys and policies.", args[0]); err != nil {
+				return err
+			}
+		}
+		_, err := call(cmd.Context(), s.tenants.DeleteTenant, &adminv1.DeleteTenantRequest{Name: args[0]})
+		return err
+	})
+	cmd.Long = `Its accounts, access keys, policies, links and quotas go with it; its audit log stays. It must be suspended
+("k3fs tenant update NAME --suspended"). Where its data must go, too, "k3fs tenant erase" comes first.`
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask for the tenant's name; for scripts")
+	return cmd
 }

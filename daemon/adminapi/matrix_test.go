@@ -39,6 +39,7 @@ var matrix = map[string]row{
 	"TenantService.GetTenant":    {"O", `{"name":"suspended"}`},
 	"TenantService.UpdateTenant": {"O", `{"name":"nobody"}`},
 	"TenantService.ResetTenant":  {"O", `{"name":"nobody"}`},
+	"TenantService.DeleteTenant": {"O", `{"name":"nobody"}`},
 
 	"TenantService.EraseTenant":     {"O", `{"tenant":"nobody"}`},
 	"TenantService.RequestErasure":  {"O", `{"tenant":"nobody","reason":"r"}`},

@@ -94,6 +94,19 @@ func (s tenants) ResetTenant(ctx context.Context, r *connect.Request[adminv1.Res
 	return connect.NewResponse(&adminv1.ResetTenantResponse{Root: shownCredentials(root)}), nil
 }
 
+// DeleteTenant implements TenantService.
+func (s tenants) DeleteTenant(ctx context.Context, r *connect.Request[adminv1.DeleteTenantRequest]) (*connect.Response[adminv1.DeleteTenantResponse], error) {
+	id, err := s.admin(ctx).DeleteTenant(ctx, r.Msg.GetName(), s.view(ctx, nil).Vacate)
+	if err != nil {
+		return nil, err
+	}
+	s.note(ctx, "tenant deleted", "tenant", r.Msg.GetName())
+	if err := s.o.Node.EndMounts(ctx, id); err != nil {
+		s.o.Logger.Warn("not all mounts of a deleted tenant could be ended", "tenant", r.Msg.GetName(), "err", err)
+	}
+	return connect.NewResponse(&adminv1.DeleteTenantResponse{}), nil
+}
+
 // note logs what was changed, by whom, with the request's id.
 func (s *Server) note(ctx context.Context, what string, args ...any) {
 	c := callOf(ctx)

@@ -890,6 +890,86 @@ func (x *Erasure) GetUntil() *timestamppb.Timestamp {
 	return nil
 }
 
+type DeleteTenantRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTenantRequest) Reset() {
+	*x = DeleteTenantRequest{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTenantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTenantRequest) ProtoMessage() {}
+
+func (x *DeleteTenantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTenantRequest.ProtoReflect.Descriptor instead.
+func (*DeleteTenantRequest) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DeleteTenantRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type DeleteTenantResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteTenantResponse) Reset() {
+	*x = DeleteTenantResponse{}
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteTenantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteTenantResponse) ProtoMessage() {}
+
+func (x *DeleteTenantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteTenantResponse.ProtoReflect.Descriptor instead.
+func (*DeleteTenantResponse) Descriptor() ([]byte, []int) {
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{15}
+}
+
 type EraseTenantRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Tenant string                 `protobuf:"bytes,1,opt,name=tenant,proto3" json:"tenant,omitempty"`
@@ -903,7 +983,7 @@ type EraseTenantRequest struct {
 
 func (x *EraseTenantRequest) Reset() {
 	*x = EraseTenantRequest{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[14]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +995,7 @@ func (x *EraseTenantRequest) String() string {
 func (*EraseTenantRequest) ProtoMessage() {}
 
 func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[14]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1008,7 @@ func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseTenantRequest.ProtoReflect.Descriptor instead.
 func (*EraseTenantRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{14}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EraseTenantRequest) GetTenant() string {
@@ -961,7 +1041,7 @@ type EraseTenantResponse struct {
 
 func (x *EraseTenantResponse) Reset() {
 	*x = EraseTenantResponse{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[15]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -973,7 +1053,7 @@ func (x *EraseTenantResponse) String() string {
 func (*EraseTenantResponse) ProtoMessage() {}
 
 func (x *EraseTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[15]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -986,7 +1066,7 @@ func (x *EraseTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseTenantResponse.ProtoReflect.Descriptor instead.
 func (*EraseTenantResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{15}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EraseTenantResponse) GetReport() *ErasureReport {
@@ -1007,7 +1087,7 @@ type RequestErasureRequest struct {
 
 func (x *RequestErasureRequest) Reset() {
 	*x = RequestErasureRequest{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[16]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1099,7 @@ func (x *RequestErasureRequest) String() string {
 func (*RequestErasureRequest) ProtoMessage() {}
 
 func (x *RequestErasureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[16]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1112,7 @@ func (x *RequestErasureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestErasureRequest.ProtoReflect.Descriptor instead.
 func (*RequestErasureRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{16}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RequestErasureRequest) GetTenant() string {
@@ -1058,7 +1138,7 @@ type RequestErasureResponse struct {
 
 func (x *RequestErasureResponse) Reset() {
 	*x = RequestErasureResponse{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[17]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1150,7 @@ func (x *RequestErasureResponse) String() string {
 func (*RequestErasureResponse) ProtoMessage() {}
 
 func (x *RequestErasureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[17]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1163,7 @@ func (x *RequestErasureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestErasureResponse.ProtoReflect.Descriptor instead.
 func (*RequestErasureResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{17}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RequestErasureResponse) GetErasure() *Erasure {
@@ -1104,7 +1184,7 @@ type ConfirmErasureRequest struct {
 
 func (x *ConfirmErasureRequest) Reset() {
 	*x = ConfirmErasureRequest{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[18]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1196,7 @@ func (x *ConfirmErasureRequest) String() string {
 func (*ConfirmErasureRequest) ProtoMessage() {}
 
 func (x *ConfirmErasureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[18]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1209,7 @@ func (x *ConfirmErasureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmErasureRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmErasureRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{18}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConfirmErasureRequest) GetTenant() string {
@@ -1155,7 +1235,7 @@ type ConfirmErasureResponse struct {
 
 func (x *ConfirmErasureResponse) Reset() {
 	*x = ConfirmErasureResponse{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[19]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1247,7 @@ func (x *ConfirmErasureResponse) String() string {
 func (*ConfirmErasureResponse) ProtoMessage() {}
 
 func (x *ConfirmErasureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[19]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1260,7 @@ func (x *ConfirmErasureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmErasureResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmErasureResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{19}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ConfirmErasureResponse) GetReport() *ErasureReport {
@@ -1199,7 +1279,7 @@ type CancelErasureRequest struct {
 
 func (x *CancelErasureRequest) Reset() {
 	*x = CancelErasureRequest{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[20]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1291,7 @@ func (x *CancelErasureRequest) String() string {
 func (*CancelErasureRequest) ProtoMessage() {}
 
 func (x *CancelErasureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[20]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1304,7 @@ func (x *CancelErasureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelErasureRequest.ProtoReflect.Descriptor instead.
 func (*CancelErasureRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{20}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CancelErasureRequest) GetTenant() string {
@@ -1242,7 +1322,7 @@ type CancelErasureResponse struct {
 
 func (x *CancelErasureResponse) Reset() {
 	*x = CancelErasureResponse{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[21]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1334,7 @@ func (x *CancelErasureResponse) String() string {
 func (*CancelErasureResponse) ProtoMessage() {}
 
 func (x *CancelErasureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[21]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1347,7 @@ func (x *CancelErasureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelErasureResponse.ProtoReflect.Descriptor instead.
 func (*CancelErasureResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{21}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{23}
 }
 
 type ListErasuresRequest struct {
@@ -1278,7 +1358,7 @@ type ListErasuresRequest struct {
 
 func (x *ListErasuresRequest) Reset() {
 	*x = ListErasuresRequest{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[22]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1370,7 @@ func (x *ListErasuresRequest) String() string {
 func (*ListErasuresRequest) ProtoMessage() {}
 
 func (x *ListErasuresRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[22]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1383,7 @@ func (x *ListErasuresRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListErasuresRequest.ProtoReflect.Descriptor instead.
 func (*ListErasuresRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{22}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{24}
 }
 
 type ListErasuresResponse struct {
@@ -1315,7 +1395,7 @@ type ListErasuresResponse struct {
 
 func (x *ListErasuresResponse) Reset() {
 	*x = ListErasuresResponse{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[23]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1407,7 @@ func (x *ListErasuresResponse) String() string {
 func (*ListErasuresResponse) ProtoMessage() {}
 
 func (x *ListErasuresResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[23]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1420,7 @@ func (x *ListErasuresResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListErasuresResponse.ProtoReflect.Descriptor instead.
 func (*ListErasuresResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{23}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListErasuresResponse) GetErasures() []*Erasure {
@@ -1361,7 +1441,7 @@ type SetRetentionCapRequest struct {
 
 func (x *SetRetentionCapRequest) Reset() {
 	*x = SetRetentionCapRequest{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[24]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1453,7 @@ func (x *SetRetentionCapRequest) String() string {
 func (*SetRetentionCapRequest) ProtoMessage() {}
 
 func (x *SetRetentionCapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[24]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1466,7 @@ func (x *SetRetentionCapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetentionCapRequest.ProtoReflect.Descriptor instead.
 func (*SetRetentionCapRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{24}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetRetentionCapRequest) GetTenant() string {
@@ -1411,7 +1491,7 @@ type SetRetentionCapResponse struct {
 
 func (x *SetRetentionCapResponse) Reset() {
 	*x = SetRetentionCapResponse{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[25]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1503,7 @@ func (x *SetRetentionCapResponse) String() string {
 func (*SetRetentionCapResponse) ProtoMessage() {}
 
 func (x *SetRetentionCapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[25]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1516,7 @@ func (x *SetRetentionCapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRetentionCapResponse.ProtoReflect.Descriptor instead.
 func (*SetRetentionCapResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{25}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{27}
 }
 
 type GetRetentionCapRequest struct {
@@ -1449,7 +1529,7 @@ type GetRetentionCapRequest struct {
 
 func (x *GetRetentionCapRequest) Reset() {
 	*x = GetRetentionCapRequest{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[26]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1461,7 +1541,7 @@ func (x *GetRetentionCapRequest) String() string {
 func (*GetRetentionCapRequest) ProtoMessage() {}
 
 func (x *GetRetentionCapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[26]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1474,7 +1554,7 @@ func (x *GetRetentionCapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRetentionCapRequest.ProtoReflect.Descriptor instead.
 func (*GetRetentionCapRequest) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{26}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetRetentionCapRequest) GetTenant() string {
@@ -1495,7 +1575,7 @@ type GetRetentionCapResponse struct {
 
 func (x *GetRetentionCapResponse) Reset() {
 	*x = GetRetentionCapResponse{}
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[27]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1587,7 @@ func (x *GetRetentionCapResponse) String() string {
 func (*GetRetentionCapResponse) ProtoMessage() {}
 
 func (x *GetRetentionCapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[27]
+	mi := &file_k3fs_admin_v1_tenants_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1600,7 @@ func (x *GetRetentionCapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRetentionCapResponse.ProtoReflect.Descriptor instead.
 func (*GetRetentionCapResponse) Descriptor() ([]byte, []int) {
-	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{27}
+	return file_k3fs_admin_v1_tenants_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetRetentionCapResponse) GetTenantMost() *durationpb.Duration {
@@ -1613,7 +1693,10 @@ const file_k3fs_admin_v1_tenants_proto_rawDesc = "" +
 	"\x02by\x18\x03 \x01(\tR\x02by\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x120\n" +
 	"\x05asked\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05asked\x120\n" +
-	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"r\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\")\n" +
+	"\x13DeleteTenantRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x16\n" +
+	"\x14DeleteTenantResponse\"r\n" +
 	"\x12EraseTenantRequest\x12\x16\n" +
 	"\x06tenant\x18\x01 \x01(\tR\x06tenant\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12+\n" +
@@ -1645,7 +1728,7 @@ const file_k3fs_admin_v1_tenants_proto_rawDesc = "" +
 	"\x17GetRetentionCapResponse\x12:\n" +
 	"\vtenant_most\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"tenantMost\x126\n" +
-	"\tnode_most\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bnodeMost2\x9d\v\n" +
+	"\tnode_most\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bnodeMost2\x91\f\n" +
 	"\rTenantService\x12r\n" +
 	"\fCreateTenant\x12\".k3fs.admin.v1.CreateTenantRequest\x1a#.k3fs.admin.v1.CreateTenantResponse\"\x19\xea\xc7\x18\x15\n" +
 	"\x11k3fs:CreateTenant\x10\x02\x12q\n" +
@@ -1656,7 +1739,9 @@ const file_k3fs_admin_v1_tenants_proto_rawDesc = "" +
 	"\fUpdateTenant\x12\".k3fs.admin.v1.UpdateTenantRequest\x1a#.k3fs.admin.v1.UpdateTenantResponse\"\x1c\xea\xc7\x18\x15\n" +
 	"\x11k3fs:UpdateTenant\x10\x02\x90\x02\x02\x12o\n" +
 	"\vResetTenant\x12!.k3fs.admin.v1.ResetTenantRequest\x1a\".k3fs.admin.v1.ResetTenantResponse\"\x19\xea\xc7\x18\x15\n" +
-	"\x11k3fs:UpdateTenant\x10\x02\x12o\n" +
+	"\x11k3fs:UpdateTenant\x10\x02\x12r\n" +
+	"\fDeleteTenant\x12\".k3fs.admin.v1.DeleteTenantRequest\x1a#.k3fs.admin.v1.DeleteTenantResponse\"\x19\xea\xc7\x18\x15\n" +
+	"\x11k3fs:DeleteTenant\x10\x02\x12o\n" +
 	"\vEraseTenant\x12!.k3fs.admin.v1.EraseTenantRequest\x1a\".k3fs.admin.v1.EraseTenantResponse\"\x19\xea\xc7\x18\x15\n" +
 	"\x11k3fs:DeleteTenant\x10\x02\x12x\n" +
 	"\x0eRequestErasure\x12$.k3fs.admin.v1.RequestErasureRequest\x1a%.k3fs.admin.v1.RequestErasureResponse\"\x19\xea\xc7\x18\x15\n" +
@@ -1684,7 +1769,7 @@ func file_k3fs_admin_v1_tenants_proto_rawDescGZIP() []byte {
 	return file_k3fs_admin_v1_tenants_proto_rawDescData
 }
 
-var file_k3fs_admin_v1_tenants_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_k3fs_admin_v1_tenants_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_k3fs_admin_v1_tenants_proto_goTypes = []any{
 	(*Tenant)(nil),                  // 0: k3fs.admin.v1.Tenant
 	(*CreateTenantRequest)(nil),     // 1: k3fs.admin.v1.CreateTenantRequest
@@ -1700,66 +1785,70 @@ var file_k3fs_admin_v1_tenants_proto_goTypes = []any{
 	(*ResetTenantResponse)(nil),     // 11: k3fs.admin.v1.ResetTenantResponse
 	(*ErasureReport)(nil),           // 12: k3fs.admin.v1.ErasureReport
 	(*Erasure)(nil),                 // 13: k3fs.admin.v1.Erasure
-	(*EraseTenantRequest)(nil),      // 14: k3fs.admin.v1.EraseTenantRequest
-	(*EraseTenantResponse)(nil),     // 15: k3fs.admin.v1.EraseTenantResponse
-	(*RequestErasureRequest)(nil),   // 16: k3fs.admin.v1.RequestErasureRequest
-	(*RequestErasureResponse)(nil),  // 17: k3fs.admin.v1.RequestErasureResponse
-	(*ConfirmErasureRequest)(nil),   // 18: k3fs.admin.v1.ConfirmErasureRequest
-	(*ConfirmErasureResponse)(nil),  // 19: k3fs.admin.v1.ConfirmErasureResponse
-	(*CancelErasureRequest)(nil),    // 20: k3fs.admin.v1.CancelErasureRequest
-	(*CancelErasureResponse)(nil),   // 21: k3fs.admin.v1.CancelErasureResponse
-	(*ListErasuresRequest)(nil),     // 22: k3fs.admin.v1.ListErasuresRequest
-	(*ListErasuresResponse)(nil),    // 23: k3fs.admin.v1.ListErasuresResponse
-	(*SetRetentionCapRequest)(nil),  // 24: k3fs.admin.v1.SetRetentionCapRequest
-	(*SetRetentionCapResponse)(nil), // 25: k3fs.admin.v1.SetRetentionCapResponse
-	(*GetRetentionCapRequest)(nil),  // 26: k3fs.admin.v1.GetRetentionCapRequest
-	(*GetRetentionCapResponse)(nil), // 27: k3fs.admin.v1.GetRetentionCapResponse
-	(*timestamppb.Timestamp)(nil),   // 28: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 29: google.protobuf.Duration
+	(*DeleteTenantRequest)(nil),     // 14: k3fs.admin.v1.DeleteTenantRequest
+	(*DeleteTenantResponse)(nil),    // 15: k3fs.admin.v1.DeleteTenantResponse
+	(*EraseTenantRequest)(nil),      // 16: k3fs.admin.v1.EraseTenantRequest
+	(*EraseTenantResponse)(nil),     // 17: k3fs.admin.v1.EraseTenantResponse
+	(*RequestErasureRequest)(nil),   // 18: k3fs.admin.v1.RequestErasureRequest
+	(*RequestErasureResponse)(nil),  // 19: k3fs.admin.v1.RequestErasureResponse
+	(*ConfirmErasureRequest)(nil),   // 20: k3fs.admin.v1.ConfirmErasureRequest
+	(*ConfirmErasureResponse)(nil),  // 21: k3fs.admin.v1.ConfirmErasureResponse
+	(*CancelErasureRequest)(nil),    // 22: k3fs.admin.v1.CancelErasureRequest
+	(*CancelErasureResponse)(nil),   // 23: k3fs.admin.v1.CancelErasureResponse
+	(*ListErasuresRequest)(nil),     // 24: k3fs.admin.v1.ListErasuresRequest
+	(*ListErasuresResponse)(nil),    // 25: k3fs.admin.v1.ListErasuresResponse
+	(*SetRetentionCapRequest)(nil),  // 26: k3fs.admin.v1.SetRetentionCapRequest
+	(*SetRetentionCapResponse)(nil), // 27: k3fs.admin.v1.SetRetentionCapResponse
+	(*GetRetentionCapRequest)(nil),  // 28: k3fs.admin.v1.GetRetentionCapRequest
+	(*GetRetentionCapResponse)(nil), // 29: k3fs.admin.v1.GetRetentionCapResponse
+	(*timestamppb.Timestamp)(nil),   // 30: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 31: google.protobuf.Duration
 }
 var file_k3fs_admin_v1_tenants_proto_depIdxs = []int32{
-	28, // 0: k3fs.admin.v1.Tenant.created:type_name -> google.protobuf.Timestamp
+	30, // 0: k3fs.admin.v1.Tenant.created:type_name -> google.protobuf.Timestamp
 	0,  // 1: k3fs.admin.v1.CreateTenantResponse.tenant:type_name -> k3fs.admin.v1.Tenant
 	3,  // 2: k3fs.admin.v1.CreateTenantResponse.root:type_name -> k3fs.admin.v1.Credentials
 	0,  // 3: k3fs.admin.v1.ListTenantsResponse.tenants:type_name -> k3fs.admin.v1.Tenant
 	0,  // 4: k3fs.admin.v1.GetTenantResponse.tenant:type_name -> k3fs.admin.v1.Tenant
 	0,  // 5: k3fs.admin.v1.UpdateTenantResponse.tenant:type_name -> k3fs.admin.v1.Tenant
 	3,  // 6: k3fs.admin.v1.ResetTenantResponse.root:type_name -> k3fs.admin.v1.Credentials
-	28, // 7: k3fs.admin.v1.Erasure.asked:type_name -> google.protobuf.Timestamp
-	28, // 8: k3fs.admin.v1.Erasure.until:type_name -> google.protobuf.Timestamp
+	30, // 7: k3fs.admin.v1.Erasure.asked:type_name -> google.protobuf.Timestamp
+	30, // 8: k3fs.admin.v1.Erasure.until:type_name -> google.protobuf.Timestamp
 	12, // 9: k3fs.admin.v1.EraseTenantResponse.report:type_name -> k3fs.admin.v1.ErasureReport
 	13, // 10: k3fs.admin.v1.RequestErasureResponse.erasure:type_name -> k3fs.admin.v1.Erasure
 	12, // 11: k3fs.admin.v1.ConfirmErasureResponse.report:type_name -> k3fs.admin.v1.ErasureReport
 	13, // 12: k3fs.admin.v1.ListErasuresResponse.erasures:type_name -> k3fs.admin.v1.Erasure
-	29, // 13: k3fs.admin.v1.SetRetentionCapRequest.most:type_name -> google.protobuf.Duration
-	29, // 14: k3fs.admin.v1.GetRetentionCapResponse.tenant_most:type_name -> google.protobuf.Duration
-	29, // 15: k3fs.admin.v1.GetRetentionCapResponse.node_most:type_name -> google.protobuf.Duration
+	31, // 13: k3fs.admin.v1.SetRetentionCapRequest.most:type_name -> google.protobuf.Duration
+	31, // 14: k3fs.admin.v1.GetRetentionCapResponse.tenant_most:type_name -> google.protobuf.Duration
+	31, // 15: k3fs.admin.v1.GetRetentionCapResponse.node_most:type_name -> google.protobuf.Duration
 	1,  // 16: k3fs.admin.v1.TenantService.CreateTenant:input_type -> k3fs.admin.v1.CreateTenantRequest
 	4,  // 17: k3fs.admin.v1.TenantService.ListTenants:input_type -> k3fs.admin.v1.ListTenantsRequest
 	6,  // 18: k3fs.admin.v1.TenantService.GetTenant:input_type -> k3fs.admin.v1.GetTenantRequest
 	8,  // 19: k3fs.admin.v1.TenantService.UpdateTenant:input_type -> k3fs.admin.v1.UpdateTenantRequest
 	10, // 20: k3fs.admin.v1.TenantService.ResetTenant:input_type -> k3fs.admin.v1.ResetTenantRequest
-	14, // 21: k3fs.admin.v1.TenantService.EraseTenant:input_type -> k3fs.admin.v1.EraseTenantRequest
-	16, // 22: k3fs.admin.v1.TenantService.RequestErasure:input_type -> k3fs.admin.v1.RequestErasureRequest
-	18, // 23: k3fs.admin.v1.TenantService.ConfirmErasure:input_type -> k3fs.admin.v1.ConfirmErasureRequest
-	20, // 24: k3fs.admin.v1.TenantService.CancelErasure:input_type -> k3fs.admin.v1.CancelErasureRequest
-	22, // 25: k3fs.admin.v1.TenantService.ListErasures:input_type -> k3fs.admin.v1.ListErasuresRequest
-	24, // 26: k3fs.admin.v1.TenantService.SetRetentionCap:input_type -> k3fs.admin.v1.SetRetentionCapRequest
-	26, // 27: k3fs.admin.v1.TenantService.GetRetentionCap:input_type -> k3fs.admin.v1.GetRetentionCapRequest
-	2,  // 28: k3fs.admin.v1.TenantService.CreateTenant:output_type -> k3fs.admin.v1.CreateTenantResponse
-	5,  // 29: k3fs.admin.v1.TenantService.ListTenants:output_type -> k3fs.admin.v1.ListTenantsResponse
-	7,  // 30: k3fs.admin.v1.TenantService.GetTenant:output_type -> k3fs.admin.v1.GetTenantResponse
-	9,  // 31: k3fs.admin.v1.TenantService.UpdateTenant:output_type -> k3fs.admin.v1.UpdateTenantResponse
-	11, // 32: k3fs.admin.v1.TenantService.ResetTenant:output_type -> k3fs.admin.v1.ResetTenantResponse
-	15, // 33: k3fs.admin.v1.TenantService.EraseTenant:output_type -> k3fs.admin.v1.EraseTenantResponse
-	17, // 34: k3fs.admin.v1.TenantService.RequestErasure:output_type -> k3fs.admin.v1.RequestErasureResponse
-	19, // 35: k3fs.admin.v1.TenantService.ConfirmErasure:output_type -> k3fs.admin.v1.ConfirmErasureResponse
-	21, // 36: k3fs.admin.v1.TenantService.CancelErasure:output_type -> k3fs.admin.v1.CancelErasureResponse
-	23, // 37: k3fs.admin.v1.TenantService.ListErasures:output_type -> k3fs.admin.v1.ListErasuresResponse
-	25, // 38: k3fs.admin.v1.TenantService.SetRetentionCap:output_type -> k3fs.admin.v1.SetRetentionCapResponse
-	27, // 39: k3fs.admin.v1.TenantService.GetRetentionCap:output_type -> k3fs.admin.v1.GetRetentionCapResponse
-	28, // [28:40] is the sub-list for method output_type
-	16, // [16:28] is the sub-list for method input_type
+	14, // 21: k3fs.admin.v1.TenantService.DeleteTenant:input_type -> k3fs.admin.v1.DeleteTenantRequest
+	16, // 22: k3fs.admin.v1.TenantService.EraseTenant:input_type -> k3fs.admin.v1.EraseTenantRequest
+	18, // 23: k3fs.admin.v1.TenantService.RequestErasure:input_type -> k3fs.admin.v1.RequestErasureRequest
+	20, // 24: k3fs.admin.v1.TenantService.ConfirmErasure:input_type -> k3fs.admin.v1.ConfirmErasureRequest
+	22, // 25: k3fs.admin.v1.TenantService.CancelErasure:input_type -> k3fs.admin.v1.CancelErasureRequest
+	24, // 26: k3fs.admin.v1.TenantService.ListErasures:input_type -> k3fs.admin.v1.ListErasuresRequest
+	26, // 27: k3fs.admin.v1.TenantService.SetRetentionCap:input_type -> k3fs.admin.v1.SetRetentionCapRequest
+	28, // 28: k3fs.admin.v1.TenantService.GetRetentionCap:input_type -> k3fs.admin.v1.GetRetentionCapRequest
+	2,  // 29: k3fs.admin.v1.TenantService.CreateTenant:output_type -> k3fs.admin.v1.CreateTenantResponse
+	5,  // 30: k3fs.admin.v1.TenantService.ListTenants:output_type -> k3fs.admin.v1.ListTenantsResponse
+	7,  // 31: k3fs.admin.v1.TenantService.GetTenant:output_type -> k3fs.admin.v1.GetTenantResponse
+	9,  // 32: k3fs.admin.v1.TenantService.UpdateTenant:output_type -> k3fs.admin.v1.UpdateTenantResponse
+	11, // 33: k3fs.admin.v1.TenantService.ResetTenant:output_type -> k3fs.admin.v1.ResetTenantResponse
+	15, // 34: k3fs.admin.v1.TenantService.DeleteTenant:output_type -> k3fs.admin.v1.DeleteTenantResponse
+	17, // 35: k3fs.admin.v1.TenantService.EraseTenant:output_type -> k3fs.admin.v1.EraseTenantResponse
+	19, // 36: k3fs.admin.v1.TenantService.RequestErasure:output_type -> k3fs.admin.v1.RequestErasureResponse
+	21, // 37: k3fs.admin.v1.TenantService.ConfirmErasure:output_type -> k3fs.admin.v1.ConfirmErasureResponse
+	23, // 38: k3fs.admin.v1.TenantService.CancelErasure:output_type -> k3fs.admin.v1.CancelErasureResponse
+	25, // 39: k3fs.admin.v1.TenantService.ListErasures:output_type -> k3fs.admin.v1.ListErasuresResponse
+	27, // 40: k3fs.admin.v1.TenantService.SetRetentionCap:output_type -> k3fs.admin.v1.SetRetentionCapResponse
+	29, // 41: k3fs.admin.v1.TenantService.GetRetentionCap:output_type -> k3fs.admin.v1.GetRetentionCapResponse
+	29, // [29:42] is the sub-list for method output_type
+	16, // [16:29] is the sub-list for method input_type
 	16, // [16:16] is the sub-list for extension type_name
 	16, // [16:16] is the sub-list for extension extendee
 	0,  // [0:16] is the sub-list for field type_name
@@ -1778,7 +1867,7 @@ func file_k3fs_admin_v1_tenants_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_k3fs_admin_v1_tenants_proto_rawDesc), len(file_k3fs_admin_v1_tenants_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

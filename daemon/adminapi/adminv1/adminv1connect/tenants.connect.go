@@ -47,6 +47,9 @@ const (
 	// TenantServiceResetTenantProcedure is the fully-qualified name of the TenantService's ResetTenant
 	// RPC.
 	TenantServiceResetTenantProcedure = "/k3fs.admin.v1.TenantService/ResetTenant"
+	// TenantServiceDeleteTenantProcedure is the fully-qualified name of the TenantService's
+	// DeleteTenant RPC.
+	TenantServiceDeleteTenantProcedure = "/k3fs.admin.v1.TenantService/DeleteTenant"
 	// TenantServiceEraseTenantProcedure is the fully-qualified name of the TenantService's EraseTenant
 	// RPC.
 	TenantServiceEraseTenantProcedure = "/k3fs.admin.v1.TenantService/EraseTenant"
@@ -82,6 +85,9 @@ type TenantServiceClient interface {
 	UpdateTenant(context.Context, *connect.Request[adminv1.UpdateTenantRequest]) (*connect.Response[adminv1.UpdateTenantResponse], error)
 	// ResetTenant makes another access key for a tenant's root account, for a tenant that lost its own.
 	ResetTenant(context.Context, *connect.Request[adminv1.ResetTenantRequest]) (*connect.Response[adminv1.ResetTenantResponse], error)
+	// DeleteTenant removes a suspended tenant, with its accounts, access keys, policies, links and quotas, and ends its
+	// mounts. It is refused while the tenant has buckets or holds in force; the tenant's audit log stays.
+	DeleteTenant(context.Context, *connect.Request[adminv1.DeleteTenantRequest]) (*connect.Response[adminv1.DeleteTenantResponse], error)
 	// EraseTenant destroys the keys of a suspended tenant: nobody can read any of its data from then on. It is refused
 	// while locks or holds are in force.
 	EraseTenant(context.Context, *connect.Request[adminv1.EraseTenantRequest]) (*connect.Response[adminv1.EraseTenantResponse], error)
@@ -144,6 +150,12 @@ func NewTenantServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(tenantServiceMethods.ByName("ResetTenant")),
 			connect.WithClientOptions(opts...),
 		),
+		deleteTenant: connect.NewClient[adminv1.DeleteTenantRequest, adminv1.DeleteTenantResponse](
+			httpClient,
+			baseURL+TenantServiceDeleteTenantProcedure,
+			connect.WithSchema(tenantServiceMethods.ByName("DeleteTenant")),
+			connect.WithClientOptions(opts...),
+		),
 		eraseTenant: connect.NewClient[adminv1.EraseTenantRequest, adminv1.EraseTenantResponse](
 			httpClient,
 			baseURL+TenantServiceEraseTenantProcedure,
@@ -199,6 +211,7 @@ type tenantServiceClient struct {
 	getTenant       *connect.Client[adminv1.GetTenantRequest, adminv1.GetTenantResponse]
 	updateTenant    *connect.Client[adminv1.UpdateTenantRequest, adminv1.UpdateTenantResponse]
 	resetTenant     *connect.Client[adminv1.ResetTenantRequest, adminv1.ResetTenantResponse]
+	deleteTenant    *connect.Client[adminv1.DeleteTenantRequest, adminv1.DeleteTenantResponse]
 	eraseTenant     *connect.Client[adminv1.EraseTenantRequest, adminv1.EraseTenantResponse]
 	requestErasure  *connect.Client[adminv1.RequestErasureRequest, adminv1.RequestErasureResponse]
 	confirmErasure  *connect.Client[adminv1.ConfirmErasureRequest, adminv1.ConfirmErasureResponse]
@@ -231,6 +244,11 @@ func (c *tenantServiceClient) UpdateTenant(ctx context.Context, req *connect.Req
 // ResetTenant calls k3fs.admin.v1.TenantService.ResetTenant.
 func (c *tenantServiceClient) ResetTenant(ctx context.Context, req *connect.Request[adminv1.ResetTenantRequest]) (*connect.Response[adminv1.ResetTenantResponse], error) {
 	return c.resetTenant.CallUnary(ctx, req)
+}
+
+// DeleteTenant calls k3fs.admin.v1.TenantService.DeleteTenant.
+func (c *tenantServiceClient) DeleteTenant(ctx context.Context, req *connect.Request[adminv1.DeleteTenantRequest]) (*connect.Response[adminv1.DeleteTenantResponse], error) {
+	return c.deleteTenant.CallUnary(ctx, req)
 }
 
 // EraseTenant calls k3fs.admin.v1.TenantService.EraseTenant.
@@ -280,6 +298,9 @@ type TenantServiceHandler interface {
 	UpdateTenant(context.Context, *connect.Request[adminv1.UpdateTenantRequest]) (*connect.Response[adminv1.UpdateTenantResponse], error)
 	// ResetTenant makes another access key for a tenant's root account, for a tenant that lost its own.
 	ResetTenant(context.Context, *connect.Request[adminv1.ResetTenantRequest]) (*connect.Response[adminv1.ResetTenantResponse], error)
+	// DeleteTenant removes a suspended tenant, with its accounts, access keys, policies, links and quotas, and ends its
+	// mounts. It is refused while the tenant has buckets or holds in force; the tenant's audit log stays.
+	DeleteTenant(context.Context, *connect.Request[adminv1.DeleteTenantRequest]) (*connect.Response[adminv1.DeleteTenantResponse], error)
 	// EraseTenant destroys the keys of a suspended tenant: nobody can read any of its data from then on. It is refused
 	// while locks or holds are in force.
 	EraseTenant(context.Context, *connect.Request[adminv1.EraseTenantRequest]) (*connect.Response[adminv1.EraseTenantResponse], error)
@@ -336,6 +357,12 @@ func NewTenantServiceHandler(svc TenantServiceHandler, opts ...connect.HandlerOp
 		TenantServiceResetTenantProcedure,
 		svc.ResetTenant,
 		connect.WithSchema(tenantServiceMethods.ByName("ResetTenant")),
+		connect.WithHandlerOptions(opts...),
+	)
+	tenantServiceDeleteTenantHandler := connect.NewUnaryHandler(
+		TenantServiceDeleteTenantProcedure,
+		svc.DeleteTenant,
+		connect.WithSchema(tenantServiceMethods.ByName("DeleteTenant")),
 		connect.WithHandlerOptions(opts...),
 	)
 	tenantServiceEraseTenantHandler := connect.NewUnaryHandler(
@@ -395,6 +422,8 @@ func NewTenantServiceHandler(svc TenantServiceHandler, opts ...connect.HandlerOp
 			tenantServiceUpdateTenantHandler.ServeHTTP(w, r)
 		case TenantServiceResetTenantProcedure:
 			tenantServiceResetTenantHandler.ServeHTTP(w, r)
+		case TenantServiceDeleteTenantProcedure:
+			tenantServiceDeleteTenantHandler.ServeHTTP(w, r)
 		case TenantServiceEraseTenantProcedure:
 			tenantServiceEraseTenantHandler.ServeHTTP(w, r)
 		case TenantServiceRequestErasureProcedure:
@@ -436,6 +465,10 @@ func (UnimplementedTenantServiceHandler) UpdateTenant(context.Context, *connect.
 
 func (UnimplementedTenantServiceHandler) ResetTenant(context.Context, *connect.Request[adminv1.ResetTenantRequest]) (*connect.Response[adminv1.ResetTenantResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.TenantService.ResetTenant is not implemented"))
+}
+
+func (UnimplementedTenantServiceHandler) DeleteTenant(context.Context, *connect.Request[adminv1.DeleteTenantRequest]) (*connect.Response[adminv1.DeleteTenantResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("k3fs.admin.v1.TenantService.DeleteTenant is not implemented"))
 }
 
 func (UnimplementedTenantServiceHandler) EraseTenant(context.Context, *connect.Request[adminv1.EraseTenantRequest]) (*connect.Response[adminv1.EraseTenantResponse], error) {
