@@ -120,11 +120,11 @@ func (o operated) StopBackup(ctx context.Context, who tenancy.Principal) error {
 // read. Nothing is left in the data directory if it fails.
 func Restore(ctx context.Context, cfg Config, backup string, deep bool, tell func(phase string, done, of int64), log *slog.Logger) (r Report, err error) {
 	r = Report{Data: cfg.Data, Problems: []string{}}
-	if !exists(filepath.Join(backup, copyNote)) {
-		return r, fmt.Errorf("%s is no whole backup of k3fs: it has no %s", backup, copyNote)
+	if _, err := readCopyNote(backup); err != nil {
+		return r, err
 	}
-	if names, err := os.ReadDir(cfg.Data); err == nil && len(names) > 0 {
-		return r, fmt.Errorf("%s is not empty: name a directory that is to be made, and keep the master key elsewhere", cfg.Data)
+	if err := freePlace(cfg.Data); err != nil {
+		return r, err
 	}
 	if cfg.KeyService.Kind == "" && cfg.master == nil && within(cfg.MasterKey, cfg.Data) {
 		return r, errors.New("name the file of the backup's master key with --master-key")

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"k3fs/chunkstore"
 	"k3fs/internal/wholefile"
@@ -21,6 +24,9 @@ import (
 
 // copyNote is a file in a copy that says what it is.
 const copyNote = "backup.json"
+
+// copyFormat is the form of copies that are made, and read.
+const copyFormat = 1
 
 // storeCopy copies a store into a data directory of its own: all records, sealed by another metadata key, and the data
 // that they refer to, sealed as they are. Both are opened by what opens the keys of the store.
@@ -49,7 +55,7 @@ const (
 
 // run copies what r shows. The keys are the store's, as ForCopy makes them.
 func (c *storeCopy) run(ctx context.Context, r metastore.Reader, keys *tenancy.NodeKeys, lock tenancy.Lock) error {
-	c.Format, c.Lock = 1, lock.Name()
+	c.Format, c.Lock = copyFormat, lock.Name()
 	if err := keys.Save(ctx, filepath.Join(c.dir, nodeKeysFile), lock); err != nil {
 		return err
 	}
@@ -143,10 +149,51 @@ func roomIn(dir string, reserve int64) func() error {
 	}
 }
 
+// readCopyNote reads what the note of a copy says.
+func readCopyNote(dir string) (c storeCopy, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, copyNote))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return c, fmt.Errorf("%s is no whole backup of k3fs: it has no %s", dir, copyNote)
+	case err != nil:
+		return c, err
+	}
+	if err := json.Unmarshal(text, &c); err != nil {
+		return c, fmt.Errorf("%s of %s is damaged: %w", copyNote, dir, err)
+	}
+	if c.Format != copyFormat {
+		return c, fmt.Errorf("%s was made by another version of k3fs (%s), in format %d: restore it with that", dir, c.Version, c.Format)
+	}
+	return c, nil
+}
+
+// freePlace reports why makeWhole could not make a directory, which may be there if it is empty.
+func freePlace(dir string) error {
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no directory: name one that is to be made", dir)
+	}
+	if err != nil {
+		return err
+	}
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, 0, &st); err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+		return fmt.Errorf("%s is a mount point: name a directory below it that is to be made", dir)
+	}
+	names, err := os.ReadDir(dir)
+	if err == nil && len(names) > 0 {
+		err = fmt.Errorf("%s is not empty: name a directory that is to be made, and keep the master key elsewhere", dir)
+	}
+	return err
+}
+
 // makeWhole lets make fill a directory that appears under its name when all of it is durable, or not at all.
 func makeWhole(dir string, make func(tmp string) error) (err error) {
-	tmp := dir + ".partial"
-	if err := os.RemoveAll(tmp); err != nil { // of one that was cut short
+	tmp := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".partial") // hidden, as no backup's name is
+	if err := os.RemoveAll(tmp); err != nil {                                  // of one that was cut short
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
