@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"k3fs/chunkstore"
@@ -38,6 +39,11 @@ func (o operated) StartBackup(ctx context.Context, who tenancy.Principal, name s
 	if exists(dir) {
 		return refused(namespace.Exists, "%s is there already", dir)
 	}
+	var points []string
+	d.eachMount(func(m *mount) { points = append(points, m.point) })
+	if point := mountOf(dir, points); point != "" {
+		return refused(namespace.NotPermitted, "%s is on this daemon's own mount %s: set backup.dir to a place elsewhere", dir, point)
+	}
 	if err := d.ns.As(who).NoteMaintenance(ctx, "node.backup", "a backup was asked for: "+name); err != nil {
 		return err
 	}
@@ -60,6 +66,26 @@ func (o operated) StartBackup(ctx context.Context, who tenancy.Principal, name s
 		b.job, b.path, b.done = j, dir, storeCopy{}
 	}
 	return err
+}
+
+// mountOf is which of some mounts a directory is on, or would be; empty if on none of them. A daemon that maps files of
+// its own mount into its memory, as Badger does, waits for itself.
+func mountOf(dir string, points []string) string {
+	for !exists(dir) {
+		dir = filepath.Dir(dir)
+	}
+	device := func(path string) (dev uint64, ok bool) {
+		var st syscall.Stat_t
+		ok = syscall.Stat(path, &st) == nil
+		return st.Dev, ok
+	}
+	at, ok := device(dir)
+	for _, point := range points {
+		if of, there := device(point); ok && there && of == at {
+			return point
+		}
+	}
+	return ""
 }
 
 func (d *Daemon) runBackup(ctx context.Context, j *job, dir string) error {
@@ -120,7 +146,7 @@ func (o operated) StopBackup(ctx context.Context, who tenancy.Principal) error {
 // read. Nothing is left in the data directory if it fails.
 func Restore(ctx context.Context, cfg Config, backup string, deep bool, tell func(phase string, done, of int64), log *slog.Logger) (r Report, err error) {
 	r = Report{Data: cfg.Data, Problems: []string{}}
-	if _, err := readCopyNote(backup); err != nil {
+	if err := checkCopyNote(backup); err != nil {
 		return r, err
 	}
 	if err := freePlace(cfg.Data); err != nil {

@@ -149,22 +149,23 @@ func roomIn(dir string, reserve int64) func() error {
 	}
 }
 
-// readCopyNote reads what the note of a copy says.
-func readCopyNote(dir string) (c storeCopy, err error) {
+// checkCopyNote makes sure that a directory is a whole copy, of a form that is known.
+func checkCopyNote(dir string) error {
 	text, err := os.ReadFile(filepath.Join(dir, copyNote))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return c, fmt.Errorf("%s is no whole backup of k3fs: it has no %s", dir, copyNote)
+		return fmt.Errorf("%s is no whole backup of k3fs: it has no %s", dir, copyNote)
 	case err != nil:
-		return c, err
+		return err
 	}
+	var c storeCopy
 	if err := json.Unmarshal(text, &c); err != nil {
-		return c, fmt.Errorf("%s of %s is damaged: %w", copyNote, dir, err)
+		return fmt.Errorf("%s of %s is damaged: %w", copyNote, dir, err)
 	}
 	if c.Format != copyFormat {
-		return c, fmt.Errorf("%s was made by another version of k3fs (%s), in format %d: restore it with that", dir, c.Version, c.Format)
+		return fmt.Errorf("%s was made by another version of k3fs (%s), in format %d: restore it with that", dir, c.Version, c.Format)
 	}
-	return c, nil
+	return nil
 }
 
 // freePlace reports why makeWhole could not make a directory, which may be there if it is empty.

@@ -48,3 +48,13 @@ func TestRestoreLooksAtItsPlaceFirst(t *testing.T) {
 	require.NoError(t, os.WriteFile(note, []byte(`[`), 0o600))
 	require.ErrorContains(t, restore(filepath.Join(at, "new")), copyNote)
 }
+
+// TestMountOf: a directory that is not there yet will be on the mount that its parents are on.
+func TestMountOf(t *testing.T) {
+	elsewhere := filepath.Join(t.TempDir(), "not", "there")
+	require.Equal(t, "/proc", mountOf("/proc/self/not/there", []string{"/none", "/proc"}))
+	require.Empty(t, mountOf(elsewhere, []string{"/none", "/proc"}))
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink("/proc/self", link))
+	require.Equal(t, "/proc", mountOf(filepath.Join(link, "x"), []string{"/proc"}))
+}
