@@ -94,21 +94,31 @@ func (q *request) getObject() error {
 	before := maps.Clone(q.w.Header())
 	q.describe(info, !partial)
 	q.w.WriteHeader(q.rangeHeaders(info.Size, off, length, partial)) // goes with the first bytes
-	if _, err := o.WriteRange(q.ctx(), q.bodyWriter(), off, length); err != nil {
-		if !q.w.Written() && q.ctx().Err() == nil {
-			h := q.w.Header()
-			clear(h)
-			maps.Copy(h, before)
-			return err
-		}
-		if q.ctx().Err() == nil {
-			q.s.o.Logger.Error("s3: an answer broke off", "request", q.id, "error", err)
-		}
-		// The status is sent: cutting the connection is the only way to tell.
-		panic(http.ErrAbortHandler)
+	if err := q.sendBytes(o, off, length, before); err != nil {
+		return err
 	}
 	q.w.WriteHeaderNow()
 	return nil
+}
+
+// sendBytes answers with bytes of an object. With an error nothing is sent yet, and the header is again as before;
+// what breaks off later ends the connection.
+func (q *request) sendBytes(o namespace.ObjectReader, off, length int64, before http.Header) error {
+	_, err := o.WriteRange(q.ctx(), q.bodyWriter(), off, length)
+	if err == nil {
+		return nil
+	}
+	if !q.w.Written() && q.ctx().Err() == nil {
+		h := q.w.Header()
+		clear(h)
+		maps.Copy(h, before)
+		return err
+	}
+	if q.ctx().Err() == nil {
+		q.s.o.Logger.Error("s3: an answer broke off", "request", q.id, "error", err)
+	}
+	// The status is sent: cutting the connection is the only way to tell.
+	panic(http.ErrAbortHandler)
 }
 
 // headObject is HeadObject.

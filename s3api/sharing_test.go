@@ -1,6 +1,8 @@
 package s3api
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -291,6 +293,50 @@ func TestWebsite(t *testing.T) {
 	}
 	res = w.call(&w.mine, http.MethodPut, "/x", "x", nil, func(r *http.Request) { r.Host = "bucket.web.example.com" })
 	require.Equal(t, 405, res.StatusCode, readAll(t, res))
+}
+
+// keyless is a namespace whose objects' keys are with a service that is away.
+type keyless struct{ namespace.Objects }
+
+func (k keyless) GetObject(ctx context.Context, bucket, key string, o namespace.ReadOptions) (namespace.ObjectReader, error) {
+	r, err := k.Objects.GetObject(ctx, bucket, key, o)
+	return unreadable{r}, err
+}
+
+type unreadable struct{ namespace.ObjectReader }
+
+func (unreadable) WriteRange(context.Context, io.Writer, int64, int64) (int64, error) {
+	return 0, &namespace.Error{Op: "read", Kind: namespace.Unavailable}
+}
+
+// While nobody can read an object, a page and an object are both a clear 503, of the same error.
+func TestUnreadablePage(t *testing.T) {
+	w := newWorld(t)
+	w.want(200, http.MethodPut, "/bucket", "", nil)
+	w.want(200, http.MethodPut, "/bucket/index.html", "home", http.Header{"Cache-Control": {"max-age=600"}})
+	w.want(200, http.MethodPut, "/bucket?website", `<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument><ErrorDocument><Key>index.html</Key></ErrorDocument></WebsiteConfiguration>`, nil)
+	w.want(204, http.MethodPut, "/bucket?policy", `{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::bucket","arn:aws:s3:::bucket/*"]}}`, nil)
+	as := w.door.o.As
+	w.door.o.As = func(p tenancy.Principal) namespace.Objects { return keyless{as(p)} }
+	for host, paths := range map[string]map[string]int{
+		"bucket.web.example.com": {"/": 503, "/index.html": 503, "/absent": 404}, // whose error document can't be read either
+		"bucket.s3.example.com":  {"/index.html": 503},
+	} {
+		for path, want := range paths {
+			res := w.call(nil, http.MethodGet, path, "", nil, func(r *http.Request) { r.Host = host })
+			text := readAll(t, res)
+			require.Equal(t, want, res.StatusCode, "%s%s", host, path)
+			require.Contains(t, text, "<Error>", "%s%s", host, path)
+			require.Equal(t, int64(len(text)), res.ContentLength)
+			require.Empty(t, res.Header.Get("Etag"))
+			require.Empty(t, res.Header.Get("Cache-Control"))
+		}
+	}
+	w.door.o.As = as
+	res := w.call(nil, http.MethodHead, "/", "", nil, func(r *http.Request) { r.Host = "bucket.web.example.com" })
+	require.Equal(t, 200, res.StatusCode)
+	require.Equal(t, int64(4), res.ContentLength)
+	require.Empty(t, readAll(t, res))
 }
 
 func TestVirtualHosts(t *testing.T) {

@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"encoding/xml"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -154,16 +155,16 @@ func (q *request) sendPage(key string, status int) error {
 		q.w.Header().Set("Location", to)
 		return q.writeEmpty(http.StatusMovedPermanently)
 	}
+	before := maps.Clone(q.w.Header())
 	q.describe(info, true)
 	q.w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
-	q.w.WriteHeader(status)
+	q.w.WriteHeader(status) // goes with the first bytes
+	if q.r.Method != http.MethodHead {
+		if err := q.sendBytes(o, 0, info.Size, before); err != nil {
+			return err
+		}
+	}
 	q.w.WriteHeaderNow()
-	if q.r.Method == http.MethodHead {
-		return nil
-	}
-	if _, err := o.WriteRange(q.ctx(), q.bodyWriter(), 0, info.Size); err != nil {
-		panic(http.ErrAbortHandler) // the status is sent
-	}
 	return nil
 }
 
