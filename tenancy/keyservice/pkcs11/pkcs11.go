@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	p11 "github.com/miekg/pkcs11"
@@ -31,7 +30,7 @@ type Service struct {
 	o      Options
 	module *p11.Ctx
 
-	mu      sync.Mutex // a session does one thing at a time
+	turn    chan struct{} // holds one while somebody uses the session, which does one thing at a time
 	session p11.SessionHandle
 	open    bool // session is
 }
@@ -55,7 +54,7 @@ func New(o Options) (*Service, error) {
 	if err := module.Initialize(); err != nil && !errors.Is(err, p11.Error(p11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
 		return nil, fmt.Errorf("pkcs11: initialize %s: %w", o.Module, err)
 	}
-	return &Service{o: o, module: module}, nil
+	return &Service{o: o, module: module, turn: make(chan struct{}, 1)}, nil
 }
 
 // Name implements keyservice.Service.
@@ -94,32 +93,44 @@ func (s *Service) Unwrap(ctx context.Context, wrapped []byte, about keyservice.C
 	})
 }
 
-// do runs fn in a session, with the key. A module can't be interrupted: who gives up leaves it to itself.
+// do runs fn in a session, with the key.
 func (s *Service) do(ctx context.Context, about keyservice.Context, iv []byte, fn func([]*p11.Mechanism, p11.ObjectHandle) ([]byte, error)) ([]byte, error) {
+	return s.inTurn(ctx, func() ([]byte, error) { return s.inSession(about, iv, fn) })
+}
+
+// inTurn runs fn when nobody else uses the session. A module can't be interrupted: who gives up leaves it to itself, and
+// while it does not return those who come later only wait for their turn.
+func (s *Service) inTurn(ctx context.Context, fn func() ([]byte, error)) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
+	away := func() error { return fmt.Errorf("%w: pkcs11: %w", keyservice.ErrAway, ctx.Err()) }
+	if ctx.Err() != nil {
+		return nil, away()
+	}
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, away()
+	}
 	type answer struct {
 		out []byte
 		err error
 	}
 	done := make(chan answer, 1)
-	if ctx.Err() == nil {
-		go func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			out, err := s.inSession(about, iv, fn)
-			done <- answer{out, err}
-		}()
-	}
+	go func() {
+		defer func() { <-s.turn }()
+		out, err := fn()
+		done <- answer{out, err}
+	}()
 	select {
 	case a := <-done:
 		return a.out, a.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: pkcs11: %w", keyservice.ErrAway, ctx.Err())
+		return nil, away()
 	}
 }
 
-// inSession needs s.mu.
+// inSession needs the turn.
 func (s *Service) inSession(about keyservice.Context, iv []byte, fn func([]*p11.Mechanism, p11.ObjectHandle) ([]byte, error)) ([]byte, error) {
 	if err := s.login(); err != nil {
 		return nil, s.failed("log in", err)

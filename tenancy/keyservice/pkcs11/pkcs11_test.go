@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	p11 "github.com/miekg/pkcs11"
 	"github.com/stretchr/testify/require"
@@ -64,6 +66,26 @@ func TestSoftHSM(t *testing.T) {
 	err = keyservice.Health(t.Context(), service(t, "k3fs"))
 	require.ErrorIs(t, err, keyservice.ErrRefused)
 	require.NotContains(t, err.Error(), "a-wrong-one")
+}
+
+// TestModuleHangs: a module that does not return keeps one goroutine, however many ask meanwhile, and they are told.
+func TestModuleHangs(t *testing.T) {
+	s := &Service{o: Options{Timeout: time.Millisecond}, turn: make(chan struct{}, 1)}
+	hung, calls := make(chan struct{}), atomic.Int32{}
+	for range 20 {
+		_, err := s.inTurn(t.Context(), func() ([]byte, error) {
+			calls.Add(1)
+			<-hung
+			return nil, nil
+		})
+		require.ErrorIs(t, err, keyservice.ErrAway)
+	}
+	s.o.Timeout = time.Minute
+	close(hung)
+	out, err := s.inTurn(t.Context(), func() ([]byte, error) { return []byte("well"), nil })
+	require.NoError(t, err)
+	require.Equal(t, "well", string(out))
+	require.EqualValues(t, 1, calls.Load())
 }
 
 // makeKey makes an AES key that stays in the token.
