@@ -177,8 +177,10 @@ func (c *checker) verify(d chunkstore.Domain, e chunkstore.Extent) (err error) {
 // unlessFreed looks again at an extent that could not be read, unless its last reference has gone meanwhile. The
 // reaper, which alone frees, rests until that is known.
 func (fs *FS) unlessFreed(ctx context.Context, e chunkstore.Extent, look func() error) error {
-	fs.reaper.mu.Lock()
-	defer fs.reaper.mu.Unlock()
+	if err := fs.reaper.lock(ctx); err != nil {
+		return err
+	}
+	defer fs.reaper.unlock()
 	freed := false
 	err := fs.kv.View(ctx, func(r metastore.Reader) error {
 		var rec extentRec

@@ -78,12 +78,10 @@ type collector struct {
 }
 
 func (c *collector) run(ctx context.Context, sources ...source) error {
-	for !c.fs.reaper.mu.TryLock() { // a backup may hold it for long
-		if !sleep(ctx, reapDelay) {
-			return ctx.Err()
-		}
+	if err := c.fs.reaper.lock(ctx); err != nil {
+		return err
 	}
-	defer c.fs.reaper.mu.Unlock()
+	defer c.fs.reaper.unlock()
 	c.taken, c.held = dropped{}, map[uploadID]bool{}
 	for _, s := range sources {
 		if err := c.sweep(ctx, s); err != nil {

@@ -118,7 +118,7 @@ func Open(ctx context.Context, o Options) (*FS, error) {
 	fs := &FS{kv: o.KV, chunks: o.Chunks, auth: o.Authority, keys: o.Keys, now: o.Now, log: o.Logger, region: o.Region,
 		pins: map[contentID]int{}, reads: newBuffers(), writes: newBuffers()}
 	fs.files.init()
-	fs.reaper.kick = make(chan struct{}, 1)
+	fs.reaper.kick, fs.reaper.busy = make(chan struct{}, 1), make(chan struct{}, 1)
 	fs.found = make(chan struct{}, 1)
 	if fs.now == nil {
 		fs.now = time.Now

@@ -3,7 +3,6 @@ package namespace
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,9 +26,21 @@ type reaper struct {
 	done   chan struct{}
 	pinned atomic.Bool // one was passed over because it is being read; who ends that wakes the reaper
 
-	mu     sync.Mutex // held during a pass
-	broken map[contentID]bool
+	busy   chan struct{}      // of one element, which is there while lock is held
+	broken map[contentID]bool // guarded by lock
 }
+
+// lock waits until nobody collects, nor keeps others from it, as a backup does for long. unlock ends it.
+func (r *reaper) lock(ctx context.Context) error {
+	select {
+	case r.busy <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *reaper) unlock() { <-r.busy }
 
 func (r *reaper) start(fs *FS) {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -10,8 +10,10 @@ import (
 // Snapshot calls fn with one consistent state of all records, of every room, and keeps the data that these refer to
 // until fn returns: what is removed meanwhile comes free only then.
 func (fs *FS) Snapshot(ctx context.Context, fn func(r metastore.Reader) error) error {
-	fs.reaper.mu.Lock()
-	defer fs.reaper.mu.Unlock()
+	if err := fs.reaper.lock(ctx); err != nil {
+		return err
+	}
+	defer fs.reaper.unlock()
 	return fs.kv.View(ctx, fn)
 }
 
