@@ -20,7 +20,7 @@
 //
 // # Stopping
 //
-// Run ends when its context does (SIGTERM), within one deadline for all of it (stop.go): both doors stop
+// Run ends when its context does (SIGTERM), within one deadline for all of it (stop.go): scrub and backup are broken off (jobs.go), both doors stop
 // accepting at once, running requests get a part of the time and are then cut off, the mount is flushed and
 // unmounted, or detached if somebody uses it, what it left open is published, everything is made durable.
 // What does not end in its part of the time is left behind, so that what acknowledged changes depend on
@@ -29,6 +29,7 @@
 //
 // # Locks
 //
-// Those of the health cache, of the count of running requests and of the mounts, all leaves; the one that
-// serializes writing the list of mounts is taken before the one of the mounts.
+// Those of the health cache, of the count of running requests, of the mounts, of a mount's actors and of a job, all leaves; the one that
+// serializes writing the list of mounts is taken before the one of the mounts, and those of what scrub and backup found
+// before the ones of jobs and of a job. locked.rotating is held during I/O, and by a backup until its moment has come; locked.mu comes after it.
 package daemon

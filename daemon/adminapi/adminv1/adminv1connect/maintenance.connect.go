@@ -95,7 +95,7 @@ type MaintenanceServiceClient interface {
 	StopBackup(context.Context, *connect.Request[adminv1.StopBackupRequest]) (*connect.Response[adminv1.StopBackupResponse], error)
 	// CollectGarbage takes what nothing refers to any more and nobody reads: contents of files and versions that are gone, parts of
 	// multipart uploads that ended. The daemon does so by itself all the time; this does it now, and says what it took. A dry run
-	// takes nothing, and says what would be taken. It waits for a scrub, a backup or a collection that is under way.
+	// takes nothing, and says what would be taken. It waits for a backup or a collection that is under way.
 	CollectGarbage(context.Context, *connect.Request[adminv1.CollectGarbageRequest]) (*connect.Response[adminv1.CollectGarbageResponse], error)
 }
 
@@ -285,7 +285,7 @@ type MaintenanceServiceHandler interface {
 	StopBackup(context.Context, *connect.Request[adminv1.StopBackupRequest]) (*connect.Response[adminv1.StopBackupResponse], error)
 	// CollectGarbage takes what nothing refers to any more and nobody reads: contents of files and versions that are gone, parts of
 	// multipart uploads that ended. The daemon does so by itself all the time; this does it now, and says what it took. A dry run
-	// takes nothing, and says what would be taken. It waits for a scrub, a backup or a collection that is under way.
+	// takes nothing, and says what would be taken. It waits for a backup or a collection that is under way.
 	CollectGarbage(context.Context, *connect.Request[adminv1.CollectGarbageRequest]) (*connect.Response[adminv1.CollectGarbageResponse], error)
 }
 
