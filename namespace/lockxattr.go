@@ -32,6 +32,19 @@ func isLockXattr(name string) bool {
 	return false
 }
 
+// need is what S3 asks of who sets such an attribute: only the lock's own action, not that of writing the object.
+func (lockXattr) need(name string) tenancy.Action {
+	switch name {
+	case s3Retention:
+		return tenancy.PutObjectRetention
+	case s3LegalHold:
+		return tenancy.PutObjectLegalHold
+	case s3Worm:
+		return tenancy.PutBucketObjectLock
+	}
+	return tenancy.PutObject // can't be set
+}
+
 func (lockXattr) get(x *xattrOf, name string) ([]byte, error) {
 	value := ""
 	switch name {
@@ -133,21 +146,21 @@ func (l lockXattr) remove(t *txn, x *xattrOf, name string) error {
 }
 
 func (lockXattr) retain(t *txn, x *xattrOf, r Retention) error {
-	if err := x.mayLock(t, tenancy.PutObjectRetention); err != nil {
+	if err := x.lockable(t); err != nil {
 		return err
 	}
 	return t.retain(x.v, x.ino, x.n, r, false)
 }
 
 func (lockXattr) hold(t *txn, x *xattrOf, on bool) error {
-	if err := x.mayLock(t, tenancy.PutObjectLegalHold); err != nil {
+	if err := x.lockable(t); err != nil {
 		return err
 	}
 	return t.setLegalHold(x.v, x.ino, x.n, on)
 }
 
-// mayLock asks whether the inode is a version that can be locked, by the view.
-func (x *xattrOf) mayLock(r metastore.Reader, a tenancy.Action) error {
+// lockable asks whether the inode is a version that can be locked.
+func (x *xattrOf) lockable(r metastore.Reader) error {
 	set, err := x.v.fs.settingsOf(r, Ino(x.n.Bucket))
 	if err != nil {
 		return err
@@ -161,5 +174,5 @@ func (x *xattrOf) mayLock(r metastore.Reader, a tenancy.Action) error {
 	case x.n.Published == nil:
 		return of(Invalid)
 	}
-	return x.v.allow(r, a, x.ino, x.n)
+	return nil
 }

@@ -20,9 +20,6 @@ func (x *xattrOf) setWorm(t *txn, on bool) error {
 	if err == nil && !found {
 		err = of(Unsupported)
 	}
-	if err == nil {
-		err = x.v.allow(t, tenancy.PutBucketObjectLock, x.ino, x.n)
-	}
 	if err != nil {
 		return err
 	}

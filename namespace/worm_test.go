@@ -1,10 +1,14 @@
 package namespace
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"k3fs/tenancy"
 )
 
 // A file is committed to retention as file servers for compliance have it, and is then as it is at both doors,
@@ -141,4 +145,56 @@ func TestLockXattrs(t *testing.T) {
 
 	plain := w.makeBucket(t, "plain", alice)
 	requireKind(t, NoLock, w.SetXattr(bg, w.file(t, plain, "f", "x"), s3LegalHold, []byte("ON"), 0))
+}
+
+// Whoever may place a lock through S3 may by an attribute, and nothing else: nobody needs s3:PutObject for it, and
+// having that is not enough.
+func TestWhoLocksByXattr(t *testing.T) {
+	k := newKeyed(t)
+	require.NoError(t, k.CreateBucketWith(bg, "locked", "", tenancy.Settings{SettingVersioning: []byte(VersioningEnabled)}))
+	require.NoError(t, k.ChangeLockConfig(bg, "locked", LockConfig{}))
+	info, err := k.HeadBucket(bg, "locked")
+	require.NoError(t, err)
+	_, err = k.PutObject(bg, "locked", "f", bodyOf([]byte("x")), PutOptions{})
+	require.NoError(t, err)
+	file, err := k.Lookup(bg, info.Ino, "f")
+	require.NoError(t, err)
+
+	until := func(hours int) []byte {
+		return []byte("GOVERNANCE " + time.Now().Add(time.Duration(hours)*time.Hour).UTC().Format(time.RFC3339))
+	}
+	may := map[tenancy.Role]string{
+		tenancy.RoleAdmin: "retain hold worm write unhold unworm", tenancy.RoleAuditor: "retain hold unhold",
+		tenancy.RoleReadWrite: "retain write", tenancy.RoleReadOnly: "", tenancy.RoleOperator: "",
+	}
+	for i, role := range tenancy.Roles() {
+		_, err := k.ten.CreateAccount(bg, tenancy.FirstTenant, string(role), tenancy.NewAccount{Role: role})
+		require.NoError(t, err)
+		v := k.fs.As(tenancy.Principal{Tenant: tenancy.FirstTenant, Account: string(role)})
+		for _, c := range []struct {
+			what string
+			do   func() error
+		}{
+			{"retain", func() error { return v.SetXattr(bg, file.Ino, s3Retention, until(i+1), 0) }},
+			{"hold", func() error { return v.SetXattr(bg, file.Ino, s3LegalHold, []byte("ON"), 0) }},
+			{"worm", func() error { return v.SetXattr(bg, info.Ino, s3Worm, []byte("on"), 0) }},
+			{"write", func() error { return v.SetXattr(bg, file.Ino, "user.x", nil, 0) }},
+			{"unhold", func() error { return v.RemoveXattr(bg, file.Ino, s3LegalHold) }},
+			{"unworm", func() error { return v.RemoveXattr(bg, info.Ino, s3Worm) }},
+		} {
+			if err := c.do(); slices.Contains(strings.Fields(may[role]), c.what) {
+				require.NoError(t, err, "%s by %s", c.what, role)
+			} else {
+				requireKind(t, Access, err)
+			}
+		}
+		for _, told := range []string{s3Holds, s3LockedUntil} {
+			require.Error(t, v.SetXattr(bg, file.Ino, told, []byte("x"), 0), role)
+			require.Error(t, v.RemoveXattr(bg, file.Ino, told), role)
+		}
+	}
+	// An auditor does not shorten what is retained, nor bypass it.
+	v := k.fs.As(tenancy.Principal{Tenant: tenancy.FirstTenant, Account: string(tenancy.RoleAuditor)})
+	requireKind(t, NotPermitted, v.SetXattr(bg, file.Ino, s3Retention, until(1), 0))
+	requireKind(t, NotPermitted, v.RemoveXattr(bg, file.Ino, s3Retention))
 }

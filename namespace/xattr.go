@@ -154,13 +154,13 @@ func (v *View) changeXattr(ctx context.Context, ino Ino, name string, change fun
 		return of(NotPermitted)
 	}
 	action, a, durability := tenancy.PutObject, actSetattr, metastore.Ordered
-	switch kind.(type) {
+	switch kind := kind.(type) {
 	case s3Xattr:
 		a = actDescribe
 	case tagXattr:
 		action, a = tenancy.PutObjectTagging, actLabel
 	case lockXattr:
-		durability = metastore.Durable
+		action, durability = kind.need(name), metastore.Durable
 	}
 	_, locks := kind.(lockXattr)
 	return v.update(ctx, durability, func(t *txn) error {

@@ -310,10 +310,12 @@ func TestMappedAfterRestart(t *testing.T) {
 	r := startRealm(t)
 	r.account("worker", "readwrite")
 	r.account("keeper", "admin")
+	r.account("auditor", "auditor")
 	r.admin("bucket", "create", "locked", "--lock")
 	dir := r.point("dir")
-	r.mapped("", "locked", dir, "2001 worker", "2002 keeper", "0 root")
+	r.mapped("", "locked", dir, "2001 worker", "2002 keeper", "2004 auditor", "0 root")
 	require.NoError(t, os.WriteFile(dir+"/f", []byte("f"), 0o666))
+	require.NoError(t, os.Chmod(dir+"/f", 0o666))
 	require.NoError(t, os.Chmod(dir, 0o777))
 	require.NoError(t, os.Chown(dir+"/f", 2002, 2002))
 	hold := func(uid int, value string) error {
@@ -321,6 +323,11 @@ func TestMappedAfterRestart(t *testing.T) {
 	}
 	require.True(t, refused(hold(2001, "ON")))
 	require.NoError(t, hold(2002, "ON"))
+	// An auditor may place a legal hold, as through S3, and write nothing.
+	require.NoError(t, hold(2004, "OFF"))
+	require.NoError(t, hold(2004, "ON"))
+	require.True(t, refused(asUser(t, 2004, 2004, func() error { return unix.Setxattr(dir+"/f", "user.x", nil, 0) })))
+	require.True(t, refused(asUser(t, 2004, 2004, func() error { return os.WriteFile(dir+"/f", []byte("g"), 0) })))
 	require.Contains(t, r.admin("audit", "export"), `"account":"keeper"`)
 	r.sync()
 	r.Kill()
