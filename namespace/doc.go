@@ -31,5 +31,8 @@
 //	file.mu (one open inode's draft)  <  FS.gate (read-held by FS.view)  <  metastore transaction  <
 //	fileTable.mu (inodes with handles), epochs.mu, FS.pinMu (pins)
 //
+// reaper.lock, held as long as a collection or a backup takes, comes before FS.gate. Only FS.Check takes it within a view of
+// the metastore, which no update waits for.
+//
 // An observer is called with no lock held, or with file.mu of an inode that it does not ask about.
 package namespace
