@@ -42,7 +42,7 @@ func (a *actor) node(mode, umask uint32) namespace.NewNode {
 
 // refusedDir is a directory that a lookup found and must not show. Were the answer an error, the kernel would drop the
 // name from its cache, and with it the working directories of others and what is mounted there. So it is told
-// what it knows, for no time: it asks for the attributes next, as the same user, and is refused.
+// what it knows, for no time: it asks for the attributes next, as the same user, and is refused. Only statx(2) with AT_STATX_DONT_SYNC shows him these.
 func (d *door) refusedDir(a *actor, parent namespace.Ino, name string, err error) (namespace.Attr, bool) {
 	if d.opts.As == nil && !a.squashed || kindOf(err) != namespace.Access {
 		return namespace.Attr{}, false
