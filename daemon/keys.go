@@ -244,19 +244,27 @@ func (d *Daemon) RotateNodeKeys(ctx context.Context, who tenancy.Principal) erro
 			return &namespace.Error{Op: "rotate node keys", Kind: namespace.NotPermitted,
 				Err: errors.New("the master key is not in a file that k3fs may replace: start it with the new one, and the one before as K3FS_OLD_MASTER_KEY")}
 		}
-		r.New, r.Replace = fresh, func() error { return fresh.Replace(d.cfg.MasterKey) }
+		r.New, r.Replace = fresh, func() error {
+			if err := fresh.Replace(d.cfg.MasterKey); err != nil {
+				return err
+			}
+			l.became(fresh)
+			return nil
+		}
 	}
 	if err := d.stores.tenancy.RotateNodeKeys(context.WithoutCancel(ctx), r); err != nil {
 		return err
 	}
-	if m, is := r.New.(*tenancy.Master); is {
-		l.master = m
-	}
-	l.mu.Lock()
-	l.lock = r.New
-	l.mu.Unlock()
 	d.log.Warn("the node's keys have a new lock: keep a copy of the master key elsewhere", "lock", l.lock.Name())
 	return v.NoteNodeKeys(ctx, "node.key.rotated", "the lock of the node's keys: "+l.lock.Name())
+}
+
+// became notes that a start would use another master key from now on, even if what is left of a rotation fails: the next
+// rotation, and a backup, must not be sealed by one that is gone. l.rotating must be held.
+func (l *locked) became(m *tenancy.Master) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lock, l.master = m, m
 }
 
 // underCredentials reports whether a file is a systemd credential, which can't be replaced.

@@ -7,9 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"k3fs/metastore"
+	"k3fs/namespace"
 	"k3fs/tenancy"
 )
 
@@ -117,4 +120,32 @@ func TestRotateMasterOnLine(t *testing.T) {
 	s, err = openKeys(t, cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.close())
+}
+
+// TestRotationBreaksOff: when the file has a new master key, that is the lock from then on, for the next rotation and for
+// backups, although not everything could be sealed anew.
+func TestRotationBreaksOff(t *testing.T) {
+	cfg := keyConfig(t)
+	s, err := openKeys(t, cfg)
+	require.NoError(t, err)
+	_, err = s.tenancy.EnsureRoot(t.Context(), "", "")
+	require.NoError(t, err)
+	d := &Daemon{cfg: cfg, log: slog.New(slog.DiscardHandler), stores: s}
+	d.ns, err = namespace.Open(t.Context(), namespace.Options{KV: s.kv, Chunks: s.chunks, Authority: s.tenancy, Keys: s.tenancy, Logger: d.log, Now: time.Now})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.ns.Close(context.Background())) })
+	require.NoError(t, s.kv.Update(t.Context(), metastore.Durable, func(txn metastore.Txn) error {
+		return txn.Set([]byte("tcDAMAGED"), []byte{0xff}) // a credential that does not decode
+	}))
+	before := s.locked.lock.Name()
+
+	require.Error(t, d.RotateNodeKeys(t.Context(), tenancy.Root(tenancy.FirstTenant)))
+	raw, err := os.ReadFile(cfg.MasterKey)
+	require.NoError(t, err)
+	master, err := tenancy.ParseMaster(raw)
+	require.NoError(t, err)
+	require.NotEqual(t, before, master.Name())
+	require.Equal(t, master.Name(), s.locked.lock.Name())
+	_, err = tenancy.LoadNodeKeys(t.Context(), s.locked.path, s.locked.lock)
+	require.NoError(t, err)
 }
