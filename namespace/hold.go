@@ -238,6 +238,9 @@ func (v *View) placeHold(ctx context.Context, h Hold) (Hold, error) {
 			return because(TooBig, "there are %d holds already", maxHolds)
 		}
 		h.By, h.Created = rec.By, stamp(rec.Created)
+		if rec.Until != 0 {
+			h.Until = stamp(rec.Until) // as far as time reaches, as it is listed
+		}
 		if err := putRec(t, holdKey(v.who.Tenant, h.ID), &rec); err != nil {
 			return err
 		}
