@@ -92,7 +92,7 @@ func (s *Store) open() error {
 	if s.db, err = openBadger(s.badgerOptions(keys)); err != nil {
 		return err
 	}
-	if s.wal, err = openWAL(s.badgerDir); err != nil {
+	if s.wal, err = openWAL(s.db, s.badgerDir); err != nil {
 		return fmt.Errorf("badgerkv: %w", err)
 	}
 	return s.load()

@@ -17,28 +17,39 @@ import (
 // no longer fits. It never removes the last. It leaves the directory's entry of a new one to the file system, which need not
 // make it durable with the file (fsync(2)); wal does. Only the committer uses a wal.
 type wal struct {
-	dir    string
+	db     syncer // Badger
+	dir    *os.File
 	number int
 	file   *os.File
+	open   func(name string) (*os.File, error) // os.Open, but in tests
 }
 
+// syncer makes all that was written durable, the value log, too; for when there is no descriptor to be had.
+type syncer interface{ Sync() error }
+
 // openWAL finds the log that Badger writes to, once it is open.
-func openWAL(dir string) (*wal, error) {
+func openWAL(db syncer, dir string) (*wal, error) {
 	names, err := logs(dir)
 	if err != nil {
 		return nil, err
 	}
-	w := &wal{dir: dir}
+	w := &wal{db: db, open: os.Open}
 	for _, name := range names { // sorted; but a number may have outgrown its zeros
 		var n int
 		if _, err := fmt.Sscanf(filepath.Base(name), "%d.mem", &n); err == nil {
 			w.number = max(w.number, n)
 		}
 	}
-	if w.file, err = os.Open(w.path(w.number)); err != nil {
+	if w.dir, err = os.Open(dir); err != nil {
 		return nil, err
 	}
-	return w, syncDir(dir)
+	if w.file, err = os.Open(w.path(w.number)); err != nil {
+		return nil, errors.Join(err, w.dir.Close())
+	}
+	if err := w.dir.Sync(); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
 }
 
 // logs are the paths of Badger's logs; none where there is no directory. filepath.Glob would take characters of dir for
@@ -57,29 +68,17 @@ func logs(dir string) (paths []string, err error) {
 }
 
 func (w *wal) path(number int) string {
-	return filepath.Join(w.dir, fmt.Sprintf("%05d.mem", number))
+	return filepath.Join(w.dir.Name(), fmt.Sprintf("%05d.mem", number))
 }
 
 // sync makes what the last transaction wrote durable; those before it are.
 func (w *wal) sync() error {
-	last := w.number
-	for {
-		next, err := os.Open(w.path(w.number + 1))
-		if errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if err := w.file.Close(); err != nil {
-			return err
-		}
-		w.number, w.file = w.number+1, next
-	}
-	if w.number != last {
-		if err := syncDir(w.dir); err != nil {
-			return err
-		}
+	err := w.follow()
+	switch {
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE): // the next commit tries again
+		return errors.Join(w.dir.Sync(), w.db.Sync())
+	case err != nil:
+		return err
 	}
 	for {
 		// Also what was written through Badger's mapping.
@@ -89,4 +88,29 @@ func (w *wal) sync() error {
 	}
 }
 
-func (w *wal) close() error { return w.file.Close() }
+// follow goes on to the log that Badger has gone on to.
+func (w *wal) follow() error {
+	last := w.number
+	for {
+		path := w.path(w.number + 1)
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) { // takes no descriptor
+			break
+		} else if err != nil {
+			return err
+		}
+		next, err := w.open(path)
+		if err != nil {
+			return err
+		}
+		if err := w.file.Close(); err != nil {
+			return errors.Join(err, next.Close())
+		}
+		w.number, w.file = w.number+1, next
+	}
+	if w.number == last {
+		return nil
+	}
+	return w.dir.Sync()
+}
+
+func (w *wal) close() error { return errors.Join(w.file.Close(), w.dir.Close()) }

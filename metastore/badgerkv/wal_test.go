@@ -2,8 +2,10 @@ package badgerkv
 
 import (
 	"crypto/rand"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,29 +17,68 @@ import (
 func TestSyncsTheLogThatIsWritten(t *testing.T) {
 	s := mustOpen(t, testOptions(t.TempDir()))
 	first := s.wal.number
-	value := make([]byte, 48<<10)
 	for i := range byte(25) {
-		_, _ = rand.Read(value)
-		require.NoError(t, s.Update(t.Context(), metastore.Durable, func(txn metastore.Txn) error {
-			for j := range byte(10) {
-				if err := txn.Set([]byte{i, j}, value); err != nil {
-					return err
-				}
-			}
-			return nil
-		}))
-		require.NoFileExists(t, s.wal.path(s.wal.number+1))
-		written, err := os.Stat(s.wal.path(s.wal.number))
-		require.NoError(t, err)
-		synced, err := s.wal.file.Stat()
-		require.NoError(t, err)
-		require.True(t, os.SameFile(written, synced))
+		fillLog(t, s, i)
+		requireFollows(t, s)
 	}
 	require.Greater(t, s.wal.number, first, "the updates filled more than one log")
 	require.NoError(t, s.Close())
 	left, err := filepath.Glob(filepath.Join(s.badgerDir, "*.mem"))
 	require.NoError(t, err)
 	require.Empty(t, left, "closing leaves no log")
+}
+
+// TestNoDescriptorForTheLog: Badger itself syncs a log that can't be opened, until it can.
+func TestNoDescriptorForTheLog(t *testing.T) {
+	s := mustOpen(t, testOptions(t.TempDir()))
+	counted := &countedSyncs{syncer: s.wal.db}
+	s.wal.db, s.wal.open = counted, func(name string) (*os.File, error) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
+	for i := range byte(25) {
+		fillLog(t, s, i)
+	}
+	require.FileExists(t, s.wal.path(s.wal.number+1), "the updates filled more than one log")
+	require.Positive(t, counted.n)
+	s.wal.open = os.Open
+	fillLog(t, s, 25)
+	requireFollows(t, s)
+	require.NoError(t, s.Close())
+}
+
+// countedSyncs counts how often Badger was asked.
+type countedSyncs struct {
+	syncer
+	n int
+}
+
+func (c *countedSyncs) Sync() error {
+	c.n++
+	return c.syncer.Sync()
+}
+
+// fillLog writes about half a MiB.
+func fillLog(t *testing.T, s *Store, i byte) {
+	value := make([]byte, 48<<10)
+	_, _ = rand.Read(value)
+	require.NoError(t, s.Update(t.Context(), metastore.Durable, func(txn metastore.Txn) error {
+		for j := range byte(10) {
+			if err := txn.Set([]byte{i, j}, value); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+}
+
+// requireFollows: what is synced is what Badger writes to.
+func requireFollows(t *testing.T, s *Store) {
+	require.NoFileExists(t, s.wal.path(s.wal.number+1))
+	written, err := os.Stat(s.wal.path(s.wal.number))
+	require.NoError(t, err)
+	synced, err := s.wal.file.Stat()
+	require.NoError(t, err)
+	require.True(t, os.SameFile(written, synced))
 }
 
 // TestFailedSyncOfTheLogStops: what was not synced is not acknowledged.
